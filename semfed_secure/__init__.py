@@ -1,0 +1,1 @@
+"""Privacy-hardened semantic consensus for federated fine-tuning of language models."""

@@ -1,0 +1,1 @@
+"""The semfed command: one module per role."""

@@ -1,0 +1,1 @@
+"""Robust agreement per prompt, on plain arrays."""

@@ -1,0 +1,1 @@
+"""Keys, hybrid signatures and sealing: the only importer of pyca/cryptography."""

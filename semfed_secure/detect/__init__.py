@@ -1,0 +1,1 @@
+"""Detectors of personal and financial identifiers in text that would leave a site."""

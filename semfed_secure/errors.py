@@ -1,0 +1,223 @@
+"""Every error the SDK raises, with a stable code, split by whose fault it is.
+
+::
+
+    SemfedError
+    |- ConfigurationError  SF1xx  the operator can fix it
+    |- RefusedError        SF2xx  we refused on purpose
+    |  |- PolicyDenied, BudgetExhausted, ApprovalNeeded
+    |- PeerError           SF3xx  the other side sent something bad, or could not be reached
+    |- ConsensusError      SF4xx  the round cannot close, or is not ready
+    |- IntegrityError      SF5xx  our own records do not add up
+
+The peer is told the code only, the audit log gets the fields, the operator reads the sentence.
+Messages never hold private text, key bytes, or the differing part of a secret.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import ClassVar
+
+
+class ExitCode(IntEnum):
+    """Exit status of every ``semfed`` command."""
+
+    OK = 0
+    USAGE = 2
+    POLICY = 10
+    BUDGET = 11
+    INTEGRITY = 12
+    TRUST = 13
+    APPROVAL = 14
+    NOT_READY = 15
+    TRANSPORT = 20
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorCode:
+    """One row of the catalogue: what a code means and what to do about it."""
+
+    title: str
+    remedy: str
+    exit_code: ExitCode
+    retryable: bool = False
+
+
+def _rows(exit_code: ExitCode, **rows: tuple[str, str]) -> dict[str, ErrorCode]:
+    return {code: ErrorCode(title, remedy, exit_code) for code, (title, remedy) in rows.items()}
+
+
+# One table, one line per code. Codes are never reused; `docs/reference/errors.md` is generated from it.
+CATALOGUE: dict[str, ErrorCode] = {
+    # -- SF10x configuration -------------------------------------------------------------------
+    **_rows(
+        ExitCode.USAGE,
+        SF101=("configuration file is not valid", "correct the field that the message names"),
+        SF102=("a file that the configuration names cannot be read", "check the path and its permissions"),
+        SF103=("an optional part is not installed", "install the extra that the message names"),
+        SF104=("input data is not valid", "correct the line that the message names"),
+        SF105=("a value is outside its declared range", "use a value inside the range"),
+        # -- SF11x policy documents
+        SF111=("policy document is not valid", "run `semfed policy lint` and correct the field"),
+        SF112=("policy loosens what it extends", "a child policy may only tighten: lower the named limit"),
+        SF113=("policy case file is not valid", "correct the case that the message names"),
+        # -- SF12x keys
+        SF121=("key file cannot be opened", "check the passphrase and that the file is whole"),
+        SF122=("key file is readable by others", "set its mode to 0600"),
+        # -- SF13x models
+        SF131=("model cannot be loaded", "give a directory or hub name that holds safetensors weights"),
+        SF132=("model architecture is not supported for this use", "use a decoder-only causal language model"),
+        # -- SF14x privacy parameters
+        SF141=("privacy parameter is not valid", "use a positive, finite value inside the stated range"),
+        SF142=("records lack an entity id or are too few", "give every record an `entity_id`"),
+        # -- SF15x storage
+        SF151=("database cannot be opened", "check the URL, the disk and the permissions"),
+    ),
+    # -- SF2xx refused on purpose ---------------------------------------------------------------
+    "SF201": ErrorCode("policy denies this", "read the reasons; ask the policy's owner if the act is needed",
+                       ExitCode.POLICY),
+    "SF202": ErrorCode("privacy budget does not cover this", "see `semfed budget show`; wait for the next period or "
+                       "lower the cost", ExitCode.BUDGET),
+    "SF203": ErrorCode("approval is missing", "have the named roles approve this act", ExitCode.APPROVAL),
+    "SF204": ErrorCode("text may hold personal or financial identifiers", "read the finding kinds; do not release this "
+                       "output", ExitCode.POLICY),
+    # -- SF301-SF315: admission refusals; the last two digits are the step of server/admission.py -----
+    **_rows(
+        ExitCode.TRUST,
+        SF301=("message is larger than its limit", "send no more than the round's prompt set needs"),
+        SF302=("message is not well-formed", "use an SDK of a supported version"),
+        SF303=("message version is not supported", "use an SDK of a supported version"),
+        SF304=("federation or round is unknown or not open", "join the current round"),
+        SF305=("manifest differs from the one signed", "fetch the round's manifest again"),
+        SF306=("sender is not a valid member for this role", "enrol, or ask the federation root why not"),
+        SF307=("signatures do not both verify", "check the member's keys"),
+        SF308=("recipient is not this server", "seal to the key that the manifest names"),
+        SF309=("another contribution of this member stands already", "one contribution per member and round"),
+        SF310=("declared privacy is below the round's floor", "use a mechanism and budget that the manifest allows"),
+        SF311=("ciphertext differs from the signed digest", "send the bytes that were signed"),
+        SF312=("ciphertext cannot be opened", "seal with the context that the statement names"),
+        SF313=("payload differs from its commitment", "send the payload that was committed to"),
+        SF314=("outputs have the wrong shape or values", "answer exactly the prompt set of the round"),
+        SF315=("content gate refused an output", "release no output that holds identifiers or control characters"),
+        # -- SF32x what a client refuses of a server
+        SF321=("server message does not verify", "do not trust this answer; check the pinned federation root"),
+        SF322=("roster does not verify, has expired, or is older than one already seen", "ask the federation root"),
+        SF323=("server log is not an extension of the one already seen", "stop; report it to the federation root"),
+        SF324=("manifest does not verify or changed", "stop; report it to the federation root"),
+        SF325=("consensus does not verify", "stop; report it to the federation root"),
+        SF326=("receipt does not verify", "stop; report it to the federation root"),
+        SF327=("prompt set differs from its digest", "fetch it again; report it if it stays so"),
+        SF331=("member record does not verify", "create the record again with all its keys"),
+    ),
+    "SF341": ErrorCode("server cannot be reached", "check the network and try again", ExitCode.TRANSPORT, retryable=True),
+    "SF342": ErrorCode("server refused the request", "read the code it gave", ExitCode.TRANSPORT),
+    "SF343": ErrorCode("model endpoint failed", "check the endpoint and try again", ExitCode.TRANSPORT, retryable=True),
+    # -- SF4xx rounds ---------------------------------------------------------------------------
+    "SF401": ErrorCode("round is not ready for this step", "try again later", ExitCode.NOT_READY, retryable=True),
+    "SF402": ErrorCode("too few admitted contributions", "open another round with more clients", ExitCode.NOT_READY),
+    "SF403": ErrorCode("round was aborted", "read the reason; join the next round", ExitCode.NOT_READY),
+    "SF404": ErrorCode("step does not follow from the round's state", "run the steps in order", ExitCode.NOT_READY),
+    # -- SF5xx integrity ------------------------------------------------------------------------
+    **_rows(
+        ExitCode.INTEGRITY,
+        SF501=("audit log does not verify", "stop; keep the file; tell the security team"),
+        SF502=("audit log cannot be written", "nothing was released; free the disk or restore the permissions"),
+        SF503=("log checkpoint does not verify", "stop; keep the file; tell the security team"),
+        SF511=("budget ledger does not add up", "stop; keep the database; tell the security team"),
+        SF521=("model files differ from their pinned digest", "restore the pinned files, or pin the new digest on purpose"),
+        SF522=("policy differs from the pinned digest", "restore the pinned policy, or pin the new digest on purpose"),
+        SF531=("stored state is damaged", "restore the state directory from backup"),
+    ),
+}
+
+
+class SemfedError(Exception):
+    """Base of every error; ``code`` is stable, ``fields`` are typed facts for the audit log.
+
+    Args:
+        code: A key of `CATALOGUE` that belongs to this family.
+        message: One sentence for the operator, expectation before observation.
+        fields: JSON-ready facts, never private content.
+    """
+
+    family: ClassVar[str] = "SF"
+
+    def __init__(self, code: str, message: str, /, **fields: object) -> None:
+        """Refuse a code that is not in the catalogue or belongs to another family."""
+        if code not in CATALOGUE or not code.startswith(self.family):
+            raise ValueError(f"{code} is not a code of {type(self).__name__}")
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.fields = fields
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Survive pickling (process pools) with code and fields."""
+        return (_rebuild, (type(self), self.code, self.message, self.fields))
+
+    def __str__(self) -> str:
+        """``[SF202] sentence``."""
+        return f"[{self.code}] {self.message}"
+
+    @property
+    def remedy(self) -> str:
+        """What the operator can do about it."""
+        return CATALOGUE[self.code].remedy
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same call may succeed later without a change."""
+        return CATALOGUE[self.code].retryable
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Exit status of a command that ends with this error."""
+        return CATALOGUE[self.code].exit_code
+
+
+def _rebuild(kind: type[SemfedError], code: str, message: str, fields: dict[str, object]) -> SemfedError:
+    return kind(code, message, **fields)
+
+
+class ConfigurationError(SemfedError):
+    """The operator can fix it."""
+
+    family = "SF1"
+
+
+class RefusedError(SemfedError):
+    """We refused on purpose."""
+
+    family = "SF2"
+
+
+class PolicyDenied(RefusedError):
+    """The policy denies the act; ``fields["reasons"]`` lists every failing reason."""
+
+
+class BudgetExhausted(RefusedError):
+    """The act would overspend; ``fields`` hold ``remaining`` and ``cost`` as decimal strings."""
+
+
+class ApprovalNeeded(RefusedError):
+    """The act needs approvals that are missing."""
+
+
+class PeerError(SemfedError):
+    """The other side sent something bad, or could not be reached."""
+
+    family = "SF3"
+
+
+class ConsensusError(SemfedError):
+    """The round cannot close, or is not ready."""
+
+    family = "SF4"
+
+
+class IntegrityError(SemfedError):
+    """Our own records do not add up."""
+
+    family = "SF5"

@@ -1,0 +1,1 @@
+"""Member records, the federation root and the signed roster."""

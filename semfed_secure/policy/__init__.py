@@ -1,0 +1,1 @@
+"""Typed site policies, and the decision whether one act is permitted."""

@@ -1,0 +1,1 @@
+"""Mechanisms with a stated sensitivity, their accounting, and the durable budget ledger."""

@@ -1,0 +1,1 @@
+"""The consensus server's side of a round."""

@@ -1,0 +1,63 @@
+"""Shared value types: output kinds, privacy units, declared privacy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+
+
+class OutputKind(StrEnum):
+    """What one output of a bundle is."""
+
+    VOTES = "votes"
+    TEXT = "text"
+    EMBEDDING = "embedding"
+
+
+class Aggregation(StrEnum):
+    """Who sees one client's outputs (PROTOCOL section 5)."""
+
+    DIRECT = "direct"
+    CLUSTERED = "clustered"
+    SPLIT = "split"
+
+
+class PrivacyUnit(StrEnum):
+    """Whose presence the guarantee hides."""
+
+    ENTITY = "entity"
+    ORGANISATION = "organisation"
+
+
+class Relation(StrEnum):
+    """Which data sets count as neighbours."""
+
+    ADD_OR_REMOVE_ONE = "add_or_remove_one"
+    REPLACE_ONE = "replace_one"
+
+
+class Mechanism(StrEnum):
+    """How outputs were protected (PRIVACY section 2)."""
+
+    DP_SGD = "dp_sgd"
+    RECORD_HISTOGRAM = "record_histogram"
+    UNSAFE_NO_NOISE = "unsafe_no_noise"
+
+
+@dataclass(frozen=True, slots=True)
+class PrivacyDeclaration:
+    """What a client declares about the privacy of its outputs; declared, not proven.
+
+    ``epsilon`` is the lifetime total of ``population`` after this release, by ``accountant``;
+    it is infinite (``Decimal("Infinity")``) for `Mechanism.UNSAFE_NO_NOISE`.
+    """
+
+    mechanism: Mechanism
+    epsilon: Decimal
+    delta: Decimal
+    unit: PrivacyUnit
+    relation: Relation
+    accountant: str
+    parameters: Mapping[str, str] = field(default_factory=dict)

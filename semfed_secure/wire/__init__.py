@@ -1,0 +1,1 @@
+"""The messages of a round and their exact bytes."""
