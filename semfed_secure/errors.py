@@ -33,6 +33,8 @@ class ExitCode(IntEnum):
     APPROVAL = 14
     NOT_READY = 15
     TRANSPORT = 20
+    INTERNAL = 70
+    INTERRUPTED = 130
 
 
 @dataclass(frozen=True, slots=True)
