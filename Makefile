@@ -1,0 +1,55 @@
+# Everything a newcomer runs; a bare machine needs only Python 3.11 or newer, pip and make.
+#
+#   make demo        a federation of hospitals on this machine, with a report       make demo-fast   the short one
+#   make test        everything that proves it                                      make lint        style and types
+#   make docs        the documentation site, and whether its generated pages are current
+
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name))))
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup models test demo demo-fast lint docs clean
+
+help:
+	@sed -n '1,/^$$/s/^#  *//p' Makefile
+
+setup: $(READY)
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "make: no Python found: install Python 3.11 or newer"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "make: Python 3.11 or newer is needed")'
+	$(PYTHON) -m venv $(VENV)
+
+# torch first and alone, so that a machine whose pip knows an index of CPU builds gets one.
+$(READY): pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --progress-bar off -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --progress-bar off -c constraints.txt -e '.[dev]'
+	@touch $@
+
+models: setup
+	$(BIN)/semfed demo --prepare-only
+
+test: models
+	$(BIN)/python -m pytest
+
+demo: setup
+	$(BIN)/semfed demo
+
+demo-fast: setup
+	$(BIN)/semfed demo --fast
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+docs: setup
+	$(BIN)/python docs/generate.py --check
+	$(BIN)/mkdocs build --strict --quiet
+
+clean:
+	rm -rf $(VENV) build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,34 @@
+"""Whole-run settings: no test reaches beyond this machine, no hub is asked, no personal setting leaks in."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+LOOPBACK_ONLY = Path(__file__).parent / "loopback_only"
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TRANSFORMERS_OFFLINE"] = "1"
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Children of the run load the same guard: Python imports `sitecustomize` from PYTHONPATH at start.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(LOOPBACK_ONLY), os.environ.get("PYTHONPATH")]))
+
+if "tests_loopback_only" not in sys.modules:
+    import importlib.util
+
+    _spec = importlib.util.spec_from_file_location("tests_loopback_only", LOOPBACK_ONLY / "sitecustomize.py")
+    assert _spec is not None
+    assert _spec.loader is not None
+    _module = importlib.util.module_from_spec(_spec)
+    sys.modules["tests_loopback_only"] = _module
+    _spec.loader.exec_module(_module)
+
+
+@pytest.fixture(autouse=True)
+def _no_personal_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no ``SEMFED_*`` setting of the developer's shell change what a test sees; the model cache may move."""
+    for name in [name for name in os.environ if name.startswith("SEMFED_") and name != "SEMFED_CACHE"]:
+        monkeypatch.delenv(name)
