@@ -1,0 +1,197 @@
+"""Deterministic CBOR (RFC 8949 section 4.2) with a strict, bounded decoder.
+
+One value has exactly one encoding, and the decoder accepts nothing else: what was verified is what was signed.
+The decoder walks the heads of the input first, without building anything, and refuses size, depth, count, and
+every construct that this protocol does not use; only then does `cbor2` build the objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NoReturn, TypeAlias
+
+import cbor2
+
+from semfed_secure.errors import PeerError
+
+Value: TypeAlias = "int | bytes | str | bool | Sequence[Value] | Mapping[int, Value] | Mapping[str, Value] | None"
+
+_UINT, _NEGATIVE, _BYTES, _TEXT, _ARRAY, _MAP, _TAG = range(7)
+_ARGUMENT_BYTES = {24: 1, 25: 2, 26: 4, 27: 8}
+# The smallest argument that may use each width: RFC 8949 4.2.1 asks for the shortest head.
+_SMALLEST_ARGUMENT = {24: 24, 25: 1 << 8, 26: 1 << 16, 27: 1 << 32}
+_SIMPLE_VALUES = frozenset({0xF4, 0xF5, 0xF6})  # false, true, null
+MAX_INTEGER = (1 << 64) - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a decoder accepts before it builds any object.
+
+    Attributes:
+        max_bytes: Size of the whole message; larger is ``SF301``.
+        max_items: Data items of all kinds together. One input byte can become a hundred bytes of objects,
+            so the size alone does not bound memory.
+        max_depth: Nesting of arrays and maps.
+    """
+
+    max_bytes: int
+    max_items: int = 1_000
+    max_depth: int = 8
+
+
+def encode(value: Value) -> bytes:
+    """Encode ``value`` deterministically: shortest heads, definite lengths, keys in bytewise order.
+
+    Equal values have equal encodings, and `decode` returns an equal value for each.
+
+    Raises:
+        TypeError: A float, a tag, a set, a mixed-key map, or any other type that is not a `Value`.
+        ValueError: An integer beyond 64 bits or text that is not UTF-8.
+    """
+    return cbor2.dumps(_ordered(value))
+
+
+def decode(data: bytes, *, limits: Limits) -> Value:
+    """Decode one deterministic CBOR item that fills ``data`` exactly.
+
+    Whatever is returned encodes to ``data`` again, byte for byte; all else is refused.
+
+    Returns:
+        Integers, bytes, text, booleans, None, lists, and dicts with all-integer or all-text keys.
+
+    Raises:
+        PeerError: ``SF301`` larger than ``limits.max_bytes``; ``SF302`` anything else.
+    """
+    if len(data) > limits.max_bytes:
+        raise PeerError(
+            "SF301",
+            f"a message of at most {limits.max_bytes} bytes was expected, got {len(data)}",
+            limit_bytes=limits.max_bytes,
+            size_bytes=len(data),
+        )
+    end = _Scanner(data, limits).item(0, 0)
+    if end != len(data):
+        _malformed("bytes follow the message")
+    try:
+        value: Value = cbor2.loads(data)
+    except (cbor2.CBORDecodeError, UnicodeDecodeError):
+        _malformed("text that is not UTF-8")
+    if encode(value) != data:  # the scanner should leave nothing for this to catch; it is the definition
+        _malformed("an encoding that is not deterministic")
+    return value
+
+
+def _malformed(defect: str) -> NoReturn:
+    raise PeerError("SF302", f"deterministic CBOR was expected, got {defect}", defect=defect) from None
+
+
+def _ordered(value: Value) -> Value:
+    """``value`` with every map in key order and every type checked."""
+    if value is None or isinstance(value, bool | bytes):
+        return value
+    if isinstance(value, str):
+        return str(value)  # a StrEnum member becomes plain text
+    if isinstance(value, int):
+        if not -MAX_INTEGER - 1 <= value <= MAX_INTEGER:
+            raise ValueError("an integer of at most 64 bits was expected")
+        return int(value)
+    if isinstance(value, list | tuple):
+        return [_ordered(item) for item in value]
+    if isinstance(value, Mapping):
+        return _ordered_map(value)
+    raise TypeError(f"{type(value).__name__} has no encoding here")
+
+
+def _ordered_map(value: Mapping[int, Value] | Mapping[str, Value]) -> Value:
+    kinds = {str if isinstance(key, str) else type(key) for key in value}
+    if not kinds <= {int} and not kinds <= {str}:
+        raise TypeError("map keys are all integers or all text")
+    # Python's own order of mixed-sign integers is not the bytewise order of their encodings.
+    encoded = sorted((cbor2.dumps(_ordered(key)), key) for key in value)
+    plain: dict[int, Value] = {}
+    for _, key in encoded:
+        plain[_ordered(key)] = _ordered(value[key])  # type: ignore[index]
+    return plain
+
+
+class _Scanner:
+    """Walks the heads of one item and refuses everything outside the deterministic subset."""
+
+    __slots__ = ("_data", "_items_left", "_max_depth")
+
+    def __init__(self, data: bytes, limits: Limits) -> None:
+        self._data = data
+        self._items_left = limits.max_items
+        self._max_depth = limits.max_depth
+
+    def item(self, start: int, depth: int) -> int:
+        """Check the item at ``start`` and return where it ends."""
+        self._items_left -= 1
+        if self._items_left < 0:
+            _malformed("more data items than the limit")
+        major, argument, end = self._head(start)
+        if major in {_UINT, _NEGATIVE}:
+            return end
+        if major in {_BYTES, _TEXT}:
+            if argument > len(self._data) - end:
+                _malformed("a string longer than its message")
+            return end + argument
+        if major in {_ARRAY, _MAP}:
+            return self._container(major, argument, end, depth + 1)
+        if major == _TAG:
+            _malformed("a tag")
+        return end  # a simple value, which `_head` has checked
+
+    def _head(self, start: int) -> tuple[int, int, int]:
+        """Major type, argument, and end of the head at ``start``."""
+        if start >= len(self._data):
+            _malformed("a message that ends early")
+        first = self._data[start]
+        major, info = first >> 5, first & 0x1F
+        if major > _TAG:
+            if first not in _SIMPLE_VALUES:
+                _malformed("a float, a break, or an unknown simple value")
+            return major, 0, start + 1
+        if info < 24:
+            return major, info, start + 1
+        if info not in _ARGUMENT_BYTES:
+            _malformed("an indefinite or reserved length")
+        end = start + 1 + _ARGUMENT_BYTES[info]
+        if end > len(self._data):
+            _malformed("a message that ends early")
+        argument = int.from_bytes(self._data[start + 1 : end], "big")
+        if argument < _SMALLEST_ARGUMENT[info]:
+            _malformed("a head that is not the shortest")
+        return major, argument, end
+
+    def _container(self, major: int, count: int, start: int, depth: int) -> int:
+        if depth > self._max_depth:
+            _malformed("deeper nesting than the limit")
+        # Every item takes at least one byte: a huge count is refused here, before the walk.
+        if count * (2 if major == _MAP else 1) > min(len(self._data) - start, self._items_left):
+            _malformed("a container longer than its message or the limit")
+        if major == _MAP:
+            return self._map(count, start, depth)
+        for _ in range(count):
+            start = self.item(start, depth)
+        return start
+
+    def _map(self, count: int, start: int, depth: int) -> int:
+        kinds: set[bool] = set()
+        previous = b""
+        for _ in range(count):
+            major = self._data[start] >> 5 if start < len(self._data) else _UINT
+            if major not in {_UINT, _NEGATIVE, _TEXT}:
+                _malformed("a map key that is neither an integer nor text")
+            kinds.add(major == _TEXT)
+            end = self.item(start, depth)
+            key = self._data[start:end]
+            if key == previous:
+                _malformed("a duplicate map key")
+            if key < previous or len(kinds) > 1:
+                _malformed("map keys out of order or of two kinds")
+            previous = key
+            start = self.item(end, depth)
+        return start

@@ -1,0 +1,194 @@
+"""The round manifest: what the server announces, and signs, before anyone answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from semfed_secure.ids import Digest, FederationId, KeyId, RoundId, sha256
+from semfed_secure.units import Aggregation, Mechanism, OutputKind, PrivacyUnit, Relation
+from semfed_secure.wire.cbor import Limits
+from semfed_secure.wire.prompts import MAX_PROMPTS
+from semfed_secure.wire.schema import (
+    DECIMAL_TEXT,
+    DIGEST,
+    INSTANT_MS,
+    KEY_ID,
+    NAME,
+    PPM,
+    Message,
+    WireValueError,
+    choice,
+    many,
+    maybe,
+    octets,
+    one_of,
+    record,
+    text,
+    whole,
+)
+from semfed_secure.wire.types import MessageType
+
+MAX_MEMBERS = 1_000
+"""Members of one federation: sets the size of rosters, cohorts and reports."""
+NONCE_BYTES = 32
+MAX_CHECKPOINT_BYTES = 16 * 1024
+"""A server's log checkpoint with two log signatures and some witness cosignatures."""
+MANIFEST_LIMITS = Limits(max_bytes=32 * 1024)
+
+
+@dataclass(frozen=True, slots=True)
+class Embedder:
+    """The sentence embedder by which the server compares texts, pinned by its weights."""
+
+    name: str
+    weights_digest: Digest
+    dimension: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How sites generate their answers."""
+
+    max_new_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConsensusRule:
+    """How one result per prompt is formed, in integers so that it can be recomputed exactly.
+
+    ``*_ppm`` are shares in millionths: least support of the winner, least margin over the next, least
+    similarity inside a semantic group, and the share trimmed at the edge.
+    """
+
+    name: Literal["weighted_plurality", "semantic_group"]
+    min_clients: int
+    min_support_ppm: int
+    min_margin_ppm: int
+    similarity_ppm: int
+    trim_ppm: int
+    weights: Literal["equal", "agreement"]
+
+
+@dataclass(frozen=True, slots=True)
+class PrivacyFloor:
+    """The weakest declared privacy that the round admits; decimals as plain text."""
+
+    max_epsilon: str
+    max_delta: str
+    unit: PrivacyUnit
+    relation: Relation
+    mechanisms: tuple[Mechanism, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundManifest:
+    """Everything that all participants of a round must agree on before the first answer.
+
+    Every later message names this manifest by its digest, so nothing in it can change during the round.
+    """
+
+    federation: FederationId
+    round_id: RoundId
+    nonce: bytes
+    prompt_set_digest: Digest
+    prompt_count: int
+    kind: OutputKind
+    aggregation: Aggregation
+    embedder: Embedder | None
+    decoding: Decoding
+    rule: ConsensusRule
+    dp_floor: PrivacyFloor
+    roster_digest: Digest
+    roster_sequence: int
+    policy_digest: Digest | None
+    recipient_key_id: KeyId
+    opens_at_ms: int
+    closes_at_ms: int
+    previous_consensus_digest: Digest | None
+    log_checkpoint: str
+
+    @property
+    def digest(self) -> Digest:
+        """SHA-256 of the encoded manifest: the name of this round's terms."""
+        return sha256(encode_manifest(self))
+
+
+def encode_manifest(manifest: RoundManifest) -> bytes:
+    """The deterministic bytes of ``manifest``; ``SF105`` if a field is out of range."""
+    return _MANIFEST.encode(manifest)
+
+
+def parse_manifest(data: bytes) -> RoundManifest:
+    """Read a manifest payload; its signatures are `semfed_secure.crypto.signing`'s business.
+
+    Raises:
+        PeerError: ``SF301``, ``SF302`` or ``SF303``.
+    """
+    return _MANIFEST.parse(data)
+
+
+def _holds_together(manifest: RoundManifest) -> None:
+    if manifest.opens_at_ms >= manifest.closes_at_ms:
+        raise WireValueError("a round that closes after it opens was expected")
+    if manifest.rule.name == "semantic_group" and manifest.embedder is None:
+        raise WireValueError("an embedder was expected for the rule semantic_group")
+
+
+_EMBEDDER = record(
+    Embedder,
+    {1: ("name", text(200, r"[\x21-\x7e]+")), 2: ("weights_digest", DIGEST), 3: ("dimension", whole(1, 16_384))},
+)
+_DECODING = record(Decoding, {1: ("max_new_tokens", whole(1, 1_024))})
+_RULE = record(
+    ConsensusRule,
+    {
+        1: ("name", one_of("weighted_plurality", "semantic_group")),
+        2: ("min_clients", whole(1, MAX_MEMBERS)),
+        3: ("min_support_ppm", PPM),
+        4: ("min_margin_ppm", PPM),
+        5: ("similarity_ppm", PPM),
+        6: ("trim_ppm", PPM),
+        7: ("weights", one_of("equal", "agreement")),
+    },
+)
+_FLOOR = record(
+    PrivacyFloor,
+    {
+        1: ("max_epsilon", DECIMAL_TEXT),
+        2: ("max_delta", DECIMAL_TEXT),
+        3: ("unit", choice(PrivacyUnit)),
+        4: ("relation", choice(Relation)),
+        5: ("mechanisms", many(choice(Mechanism), len(Mechanism), 1)),
+    },
+)
+_MANIFEST = Message(
+    MessageType.MANIFEST.value,
+    1,
+    record(
+        RoundManifest,
+        {
+            2: ("federation", NAME),
+            3: ("round_id", NAME),
+            4: ("nonce", octets(NONCE_BYTES)),
+            5: ("prompt_set_digest", DIGEST),
+            6: ("prompt_count", whole(1, MAX_PROMPTS)),
+            7: ("kind", choice(OutputKind)),
+            8: ("aggregation", choice(Aggregation)),
+            9: ("embedder", maybe(_EMBEDDER)),
+            10: ("decoding", _DECODING),
+            11: ("rule", _RULE),
+            12: ("dp_floor", _FLOOR),
+            13: ("roster_digest", DIGEST),
+            14: ("roster_sequence", whole(1, 2**63 - 1)),
+            15: ("policy_digest", maybe(DIGEST)),
+            16: ("recipient_key_id", KEY_ID),
+            17: ("opens_at_ms", INSTANT_MS),
+            18: ("closes_at_ms", INSTANT_MS),
+            19: ("previous_consensus_digest", maybe(DIGEST)),
+            20: ("log_checkpoint", text(MAX_CHECKPOINT_BYTES)),
+        },
+        _holds_together,
+    ),
+    MANIFEST_LIMITS,
+)

@@ -1,0 +1,92 @@
+"""The public prompt set: the questions of a round, named by the digest of their exact bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from semfed_secure.ids import Digest, PromptId, sha256
+from semfed_secure.wire.cbor import Limits
+from semfed_secure.wire.schema import NAME, Message, WireValueError, many, record, text
+
+MAX_PROMPTS = 20_000
+"""Prompts of one set: what a site of two cores can answer in a working day."""
+MAX_PROMPT_BYTES = 8 * 1024
+MAX_CANDIDATES = 1_000
+"""Candidate answers of one prompt; a vote is an int16 index into them."""
+MAX_CANDIDATE_BYTES = 512
+PROMPT_SET_LIMITS = Limits(max_bytes=64 * 1024 * 1024, max_items=2_000_000)
+"""Far below the product of the limits above: a set near all of them at once is no honest set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One public question; ``candidates`` are its own allowed labels, empty if the set's apply."""
+
+    id: PromptId
+    text: str
+    candidates: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PromptSet:
+    """An ordered set of public prompts; outputs and results stand in this order.
+
+    Its digest covers every byte: name, ids, texts, candidates, and their order.
+    """
+
+    name: str
+    prompts: tuple[Prompt, ...]
+    candidates: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> Digest:
+        """SHA-256 of the encoded set, computed at each call."""
+        return sha256(encode_prompt_set(self))
+
+    def candidates_of(self, prompt: Prompt) -> tuple[str, ...]:
+        """The labels allowed for ``prompt``; empty where any text is an answer."""
+        return prompt.candidates or self.candidates
+
+
+def encode_prompt_set(prompt_set: PromptSet) -> bytes:
+    """The deterministic bytes of ``prompt_set``.
+
+    Raises:
+        ConfigurationError: ``SF105`` if a limit of this module is passed or ids or candidates repeat.
+    """
+    return _PROMPT_SET.encode(prompt_set)
+
+
+def parse_prompt_set(data: bytes) -> PromptSet:
+    """Read a prompt set; the caller compares its digest with the manifest's.
+
+    Raises:
+        PeerError: ``SF301``, ``SF302`` or ``SF303``.
+    """
+    return _PROMPT_SET.parse(data)
+
+
+def _no_repeats(prompt_set: PromptSet) -> None:
+    ids = [prompt.id for prompt in prompt_set.prompts]
+    if len(set(ids)) != len(ids):
+        raise WireValueError("prompt ids without repeats were expected")
+    for candidates in {prompt_set.candidates, *(prompt.candidates for prompt in prompt_set.prompts)}:
+        if len(set(candidates)) != len(candidates):
+            raise WireValueError("candidates without repeats were expected")
+
+
+_CANDIDATES = many(text(MAX_CANDIDATE_BYTES, r"(?s).+"), MAX_CANDIDATES)
+_PROMPT = record(
+    Prompt,
+    {1: ("id", text(64, r"[\x21-\x7e]+")), 2: ("text", text(MAX_PROMPT_BYTES)), 3: ("candidates", _CANDIDATES)},
+)
+_PROMPT_SET = Message(
+    "semfed/prompt-set",
+    1,
+    record(
+        PromptSet,
+        {2: ("name", NAME), 3: ("prompts", many(_PROMPT, MAX_PROMPTS, 1)), 4: ("candidates", _CANDIDATES)},
+        _no_repeats,
+    ),
+    PROMPT_SET_LIMITS,
+)
