@@ -1,1 +1,1 @@
-"""Mechanisms with a stated sensitivity, their accounting, and the durable budget ledger."""
+"""Mechanisms with a stated sensitivity, noise, accountant and durable budget ledger."""
