@@ -116,7 +116,7 @@ def zcdp_of(sigma: Number, *, sensitivity: Number = 1.0) -> float:
     return (valid_sensitivity(sensitivity) / valid_noise(sigma)) ** 2 / 2
 
 
-def dp_sgd_rdp(noise_multiplier: Number, sample_rate: Number, steps: int) -> RdpCurve:
+def dp_sgd_rdp(noise_multiplier: Number, sample_rate: Number, steps: Number) -> RdpCurve:
     """Curve of ``steps`` steps of DP-SGD with Poisson batches, neighbours add or remove one entity.
 
     Computed by dp-accounting (Mironov, Talwar, Zhang 2019) and raised by a margin above its floating-point error.
@@ -180,7 +180,7 @@ def epsilon_of(curve: RdpCurve, delta: Number) -> Decimal:
     return Decimal(max(best, 0.0) * (1 + 1e-9) + 1e-9).quantize(_PLACES, ROUND_CEILING)
 
 
-def noise_multiplier_for(epsilon: Number, delta: Number, sample_rate: Number = 1.0, steps: int = 1) -> float:
+def noise_multiplier_for(epsilon: Number, delta: Number, sample_rate: Number = 1.0, steps: Number = 1) -> float:
     """The least noise multiplier, to one part in a thousand, whose epsilon does not exceed ``epsilon``.
 
     Never under: `epsilon_of` of the returned plan is at most ``epsilon``. With the default rate and steps it is the
@@ -207,7 +207,7 @@ def noise_multiplier_for(epsilon: Number, delta: Number, sample_rate: Number = 1
     return rounded if rounded >= high else float(f"{high * 1.0005:.4g}")
 
 
-def pld_epsilon(noise_multiplier: Number, sample_rate: Number, steps: int, delta: Number) -> Decimal:
+def pld_epsilon(noise_multiplier: Number, sample_rate: Number, steps: Number, delta: Number) -> Decimal:
     """Epsilon of one DP-SGD plan by privacy-loss distributions: essentially exact, rounded up.
 
     For the report of a plan registered before its first release; never for enforcement, because it assumes that

@@ -1,0 +1,118 @@
+"""Release what a population's records vote for, as one noisy histogram, at a cost that ignores its size.
+
+Each entity casts exactly one vote over all (prompt, candidate) cells. Adding or removing one entity therefore changes
+exactly one count by exactly one, and one exact discrete Gaussian release protects the whole histogram. The released
+numbers are integers, so the attacks on floating-point noise (Mironov 2012) do not apply.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, NewType, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semfed_secure.errors import ConfigurationError
+from semfed_secure.privacy.parameters import MIN_ENTITIES, Number, valid_count, valid_noise
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Vote: TypeAlias = tuple[str, int, int]
+"""Entity id, index of the prompt, index of the candidate."""
+Counts: TypeAlias = NDArray[np.int64]
+NoisyCounts = NewType("NoisyCounts", NDArray[np.int64])
+"""Counts that carry their noise: all that may leave this module's caller."""
+
+MAX_CELLS = 2_000_000
+"""Keeps one release under about half a minute; 20 000 prompts with 100 candidates each."""
+
+
+_LEAST = np.iinfo(np.int64).min
+
+
+def count_votes(votes: Iterable[Vote], shape: tuple[int, int]) -> Counts:
+    """Count one vote of each entity into a (prompts, candidates) histogram.
+
+    An entity that casts several votes is reduced by a rule that reads its own votes only: its most frequent cell
+    counts, the first in (prompt, candidate) order among equals. So adding or removing one entity changes exactly one
+    count by exactly one, whatever it casts.
+
+    Raises:
+        ConfigurationError: SF141 for a shape without cells or above `MAX_CELLS`; SF142 for votes without entity or of
+            fewer than two entities; SF105 for a vote outside the shape.
+    """
+    prompts, candidates = _valid_shape(shape)
+    ballots: dict[str, Counter[tuple[int, int]]] = {}
+    for position, (entity_id, prompt, candidate) in enumerate(votes):
+        if not isinstance(entity_id, str) or not entity_id:
+            raise ConfigurationError("SF142", f"vote {position} has no entity id", vote=position)
+        if not (0 <= prompt < prompts and 0 <= candidate < candidates):
+            raise ConfigurationError("SF105", f"vote {position} names no cell of {prompts} x {candidates}")
+        ballots.setdefault(entity_id, Counter())[prompt, candidate] += 1
+    if len(ballots) < MIN_ENTITIES:
+        raise ConfigurationError("SF142", f"votes of at least {MIN_ENTITIES} entities are needed")
+    counts = np.zeros((prompts, candidates), dtype=np.int64)
+    for ballot in ballots.values():
+        # INVARIANT: one increment per entity; this line is the sensitivity.
+        counts[min(ballot, key=lambda cell: (-ballot[cell], cell))] += 1
+    return counts
+
+
+def add_noise(counts: Counts, *, sigma: Number) -> NoisyCounts:
+    """Add exact discrete Gaussian noise of scale ``sigma`` to every cell, empty ones too.
+
+    zCDP with rho = 1 / (2 sigma^2) for counts of `count_votes`. OpenDP draws the noise by exact integer arithmetic
+    from the operating system's generator; there is no seed.
+
+    Raises:
+        ConfigurationError: SF141 for ``sigma``; SF103 without the extra ``blackbox``.
+    """
+    scale = valid_noise(sigma)
+    try:
+        import opendp.prelude as dp  # noqa: PLC0415 - an optional part
+    except ImportError as missing:
+        raise ConfigurationError("SF103", "record_histogram needs OpenDP: install semfed-secure[blackbox]") from missing
+    dp.enable_features("contrib")
+    space = dp.vector_domain(dp.atom_domain(T="i64")), dp.l2_distance(T="f64")
+    release = dp.m.make_gaussian(*space, scale=scale)
+    noisy = np.asarray(release(counts.reshape(-1).tolist()), dtype=np.int64)
+    return NoisyCounts(noisy.reshape(counts.shape))
+
+
+def release_histogram(votes: Iterable[Vote], shape: tuple[int, int], *, sigma: Number) -> NoisyCounts:
+    """Count one vote per entity and add the noise: the mechanism ``record_histogram``.
+
+    The result is zCDP with rho = 1 / (2 sigma^2) per entity, add or remove one; its cost is
+    `mechanisms.record_histogram_cost` and must be reserved in the ledger before this call.
+
+    Raises:
+        ConfigurationError: as `count_votes` and `add_noise`.
+    """
+    scale = valid_noise(sigma)
+    return add_noise(count_votes(votes, shape), sigma=scale)
+
+
+def votes_from_counts(noisy: NoisyCounts, *, sigma: Number, clearance: float = 1.0) -> tuple[int, ...]:
+    """The candidate each prompt's noisy counts speak for, or -1 to abstain.
+
+    Post-processing of a release: costs nothing. A prompt speaks when its highest count lies above the second (and
+    above zero) by at least ``clearance`` standard deviations of the difference of two noises, sqrt(2) sigma, and by
+    at least one vote.
+
+    Raises:
+        ConfigurationError: SF141 for ``sigma``.
+    """
+    margin = max(1.0, clearance * 2**0.5 * valid_noise(sigma))
+    # Zero stands for "nobody voted": a lone candidate must clear it too.
+    second = np.maximum(0, np.sort(np.pad(noisy, ((0, 0), (1, 0)), constant_values=_LEAST), axis=1)[:, -2])
+    best = np.where(np.max(noisy, axis=1) - second >= margin, np.argmax(noisy, axis=1), -1)
+    return tuple(int(choice) for choice in best)
+
+
+def _valid_shape(shape: tuple[int, int]) -> tuple[int, int]:
+    prompts = valid_count("prompts", shape[0], MAX_CELLS)
+    candidates = valid_count("candidates", shape[1], MAX_CELLS)
+    valid_count("prompts x candidates", prompts * candidates, MAX_CELLS)
+    return prompts, candidates
