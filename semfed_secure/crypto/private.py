@@ -1,0 +1,40 @@
+"""What every private key has in common: it does not show, copy, or pickle its material."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NoReturn, SupportsIndex
+
+if TYPE_CHECKING:
+    from semfed_secure.ids import KeyId
+
+
+class PrivateKey:
+    """Base of the private keys.
+
+    The material cannot reach a log, a pickle, a traceback or a copy by accident: ``repr`` shows the public key
+    id, pickling and copying raise, and there is no ``__dict__`` to walk. It is not protected from a debugger or
+    from a reader of this process's memory; Python cannot promise to erase it.
+    """
+
+    __slots__ = ()
+
+    @property
+    def key_id(self) -> KeyId:
+        """The id of the public half."""
+        raise NotImplementedError
+
+    def export_secret(self) -> bytes:
+        """The raw seeds, for `semfed_secure.crypto.key_files` only: whoever holds them is the member."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        """The public key id, never the material."""
+        return f"<{type(self).__name__} {self.key_id}>"
+
+    def __reduce_ex__(self, protocol: SupportsIndex, /) -> NoReturn:
+        """Refuse pickling and copying.
+
+        Raises:
+            TypeError: Always.
+        """
+        raise TypeError(f"a {type(self).__name__} is neither pickled nor copied: load it from its key file instead")
