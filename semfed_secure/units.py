@@ -46,6 +46,15 @@ class Mechanism(StrEnum):
     UNSAFE_NO_NOISE = "unsafe_no_noise"
 
 
+class Period(StrEnum):
+    """Over which time a privacy budget counts; calendar periods in UTC."""
+
+    LIFETIME = "lifetime"
+    YEAR = "year"
+    QUARTER = "quarter"
+    MONTH = "month"
+
+
 @dataclass(frozen=True, slots=True)
 class PrivacyDeclaration:
     """What a client declares about the privacy of its outputs; declared, not proven.
