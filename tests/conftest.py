@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["tests.databases"]  # fixtures shared by several rooms
+
+
 LOOPBACK_ONLY = Path(__file__).parent / "loopback_only"
 
 os.environ["HF_HUB_OFFLINE"] = "1"

@@ -1,0 +1,162 @@
+"""Rows of the transparency log: its head, entries, tree nodes and kept checkpoints."""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import and_, bindparam, func, insert, or_, select, update
+
+from semfed_secure.storage.schema import log_checkpoint, log_entry, log_head, log_node
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from semfed_secure.storage.database import Transaction
+
+FETCH_ROWS = 1_000
+"""Rows held in memory while a whole table is walked."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeadRow:
+    """The log as it stands: whose it is, how long it is, and its newest signed checkpoint."""
+
+    verification_key: str
+    size: int
+    frontier: bytes
+    checkpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class EntryRow:
+    """One entry; ``position`` counts from zero without gaps."""
+
+    position: int
+    leaf_hash: bytes
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRow:
+    """Hash of the complete subtree over the ``2**level`` entries that start at ``position * 2**level``."""
+
+    level: int
+    position: int
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointRow:
+    """A kept checkpoint, as the text of its signed note."""
+
+    size: int
+    note: str
+
+
+# Built once: an append runs on every audited step of everybody else.
+_READ_HEAD = select(log_head.c.verification_key, log_head.c.size, log_head.c.frontier, log_head.c.checkpoint)
+_INSERT_HEAD = insert(log_head)
+_UPDATE_HEAD = (
+    update(log_head)
+    .where(log_head.c.size == bindparam("old_size"))
+    .values(size=bindparam("size"), frontier=bindparam("frontier"), checkpoint=bindparam("checkpoint"))
+)
+_INSERT_ENTRY = insert(log_entry)
+_INSERT_NODE = insert(log_node)
+_INSERT_CHECKPOINT = insert(log_checkpoint)
+
+
+def read_head(tx: Transaction) -> HeadRow | None:
+    """The head, or nothing while the log is empty and unclaimed."""
+    row = tx.connection.execute(_READ_HEAD).first()
+    return None if row is None else HeadRow(*row)
+
+
+def insert_head(tx: Transaction, head: HeadRow) -> None:
+    """Claim the empty log for a key."""
+    key, size, frontier, checkpoint = astuple(head)
+    row = {"id": 1, "verification_key": key, "size": size, "frontier": frontier, "checkpoint": checkpoint}
+    tx.connection.execute(_INSERT_HEAD, row)
+
+
+def advance_head(tx: Transaction, *, old_size: int, size: int, frontier: bytes, checkpoint: str) -> bool:
+    """Move the head from ``old_size``; false if it stood elsewhere, and then nothing moved."""
+    row = {"old_size": old_size, "size": size, "frontier": frontier, "checkpoint": checkpoint}
+    return tx.connection.execute(_UPDATE_HEAD, row).rowcount == 1
+
+
+def insert_entries(tx: Transaction, entries: Sequence[EntryRow]) -> None:
+    """Add entries; a position that is taken fails the transaction."""
+    rows = [{"position": row.position, "leaf_hash": row.leaf_hash, "body": row.body} for row in entries]
+    tx.connection.execute(_INSERT_ENTRY, rows)
+
+
+def insert_nodes(tx: Transaction, nodes: Sequence[NodeRow]) -> None:
+    """Add hashes of subtrees that are complete now; they never change again."""
+    if nodes:
+        rows = [{"level": row.level, "position": row.position, "hash": row.hash} for row in nodes]
+        tx.connection.execute(_INSERT_NODE, rows)
+
+
+def insert_checkpoint(tx: Transaction, checkpoint: CheckpointRow) -> None:
+    """Keep a checkpoint; a second one of the same size fails the transaction."""
+    tx.connection.execute(_INSERT_CHECKPOINT, {"size": checkpoint.size, "note": checkpoint.note})
+
+
+def has_checkpoint(tx: Transaction, size: int) -> bool:
+    """Whether a checkpoint of ``size`` entries is kept."""
+    found = tx.connection.scalar(select(log_checkpoint.c.size).where(log_checkpoint.c.size == size))
+    return found is not None
+
+
+def read_entries(tx: Transaction, start: int, stop: int) -> list[EntryRow]:
+    """Entries ``start`` to ``stop - 1`` that exist, in order."""
+    query = (
+        select(log_entry.c.position, log_entry.c.leaf_hash, log_entry.c.body)
+        .where(log_entry.c.position >= start, log_entry.c.position < stop)
+        .order_by(log_entry.c.position)
+    )
+    return [EntryRow(*row) for row in tx.connection.execute(query)]
+
+
+def read_hashes(tx: Transaction, places: Iterable[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
+    """Hashes at ``(level, position)``, level 0 being the entries; places without a row are left out."""
+    asked = list(places)
+    found: dict[tuple[int, int], bytes] = {}
+    leaves = [position for level, position in asked if level == 0]
+    if leaves:
+        query = select(log_entry.c.position, log_entry.c.leaf_hash).where(log_entry.c.position.in_(leaves))
+        found.update({(0, position): value for position, value in tx.connection.execute(query)})
+    inner = [and_(log_node.c.level == level, log_node.c.position == position) for level, position in asked if level]
+    if inner:
+        nodes = select(log_node.c.level, log_node.c.position, log_node.c.hash).where(or_(*inner))
+        found.update({(level, position): value for level, position, value in tx.connection.execute(nodes)})
+    return found
+
+
+def walk_entries(tx: Transaction) -> Iterator[EntryRow]:
+    """Every entry in order of position, without holding them all."""
+    query = select(log_entry.c.position, log_entry.c.leaf_hash, log_entry.c.body).order_by(log_entry.c.position)
+    with tx.connection.execution_options(yield_per=FETCH_ROWS).execute(query) as result:
+        for row in result:
+            yield EntryRow(*row)
+
+
+def walk_level(tx: Transaction, level: int) -> Iterator[NodeRow]:
+    """Every node of one level in order of position, without holding them all."""
+    query = select(log_node.c.position, log_node.c.hash).where(log_node.c.level == level).order_by(log_node.c.position)
+    with tx.connection.execution_options(yield_per=FETCH_ROWS).execute(query) as result:
+        for position, value in result:
+            yield NodeRow(level, position, value)
+
+
+def count_nodes(tx: Transaction) -> int:
+    """How many nodes are stored."""
+    return int(tx.connection.scalar(select(func.count()).select_from(log_node)) or 0)
+
+
+def list_checkpoints(tx: Transaction) -> list[CheckpointRow]:
+    """Every kept checkpoint, smallest first."""
+    query = select(log_checkpoint.c.size, log_checkpoint.c.note).order_by(log_checkpoint.c.size)
+    return [CheckpointRow(*row) for row in tx.connection.execute(query)]

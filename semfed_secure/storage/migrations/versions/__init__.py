@@ -1,0 +1,1 @@
+"""One module per version of the tables, never edited after its release."""

@@ -1,0 +1,74 @@
+"""Rows of the outbox: finished bytes that are sent after commit, and sent again unchanged."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Literal
+
+from sqlalchemy import insert, select, update
+
+from semfed_secure.storage.schema import outbox
+
+if TYPE_CHECKING:
+    from semfed_secure.storage.database import Transaction
+
+OutboxState = Literal["pending", "sent", "answered"]
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """One finished message; ``body`` never changes, so a retry cannot be a second release."""
+
+    round_id: str
+    kind: str
+    statement_digest: bytes
+    body: bytes
+    state: OutboxState = "pending"
+    receipt: bytes | None = None
+    id: int | None = None
+    """Given by the database; nothing before that."""
+
+
+_COLUMNS = [outbox.c[name] for name in OutboxRow.__slots__]
+
+
+def insert_outbox(tx: Transaction, item: OutboxRow) -> OutboxRow:
+    """Add a finished message; a second one of the same round and kind fails the transaction."""
+    values = asdict(item)
+    del values["id"]
+    tx.connection.execute(insert(outbox).values(values))
+    return _one(tx, item.round_id, item.kind)
+
+
+def read_outbox(tx: Transaction, round_id: str, kind: str) -> OutboxRow | None:
+    """The message of this round and kind."""
+    query = select(*_COLUMNS).where(outbox.c.round_id == round_id, outbox.c.kind == kind)
+    row = tx.connection.execute(query).first()
+    return None if row is None else OutboxRow(*row)
+
+
+def list_outbox(tx: Transaction, *, unanswered: bool = False) -> list[OutboxRow]:
+    """Messages, oldest first; with ``unanswered`` only those without a receipt."""
+    query = select(*_COLUMNS).order_by(outbox.c.id)
+    if unanswered:
+        query = query.where(outbox.c.state != "answered")
+    return [OutboxRow(*row) for row in tx.connection.execute(query)]
+
+
+def mark_sent(tx: Transaction, item_id: int) -> bool:
+    """Note that the bytes left; false if there is no such message or it is answered already."""
+    change = update(outbox).where(outbox.c.id == item_id, outbox.c.state != "answered").values(state="sent")
+    return tx.connection.execute(change).rowcount == 1
+
+
+def mark_answered(tx: Transaction, item_id: int, receipt: bytes) -> bool:
+    """Keep the receipt; false if there is no such message or another answer stands."""
+    change = update(outbox).where(outbox.c.id == item_id, outbox.c.state != "answered")
+    changed = tx.connection.execute(change.values(state="answered", receipt=receipt)).rowcount == 1
+    return changed or tx.connection.scalar(select(outbox.c.receipt).where(outbox.c.id == item_id)) == receipt
+
+
+def _one(tx: Transaction, round_id: str, kind: str) -> OutboxRow:
+    row = read_outbox(tx, round_id, kind)
+    assert row is not None  # inserted in this transaction
+    return row

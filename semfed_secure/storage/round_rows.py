@@ -1,0 +1,130 @@
+"""Rows of a server: its rounds and the contributions to them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Literal
+
+from sqlalchemy import insert, select, update
+
+from semfed_secure.storage.schema import contribution, round_
+
+if TYPE_CHECKING:
+    from semfed_secure.storage.database import Transaction
+
+Outcome = Literal["admitted", "rejected"]
+
+
+@dataclass(frozen=True, slots=True)
+class RoundRow:
+    """One round; ``manifest`` and ``consensus`` are the signed bytes as sent, ``report`` is JSON."""
+
+    round_id: str
+    state: str
+    manifest: bytes
+    prompt_set: bytes
+    closes_at_ms: int
+    consensus: bytes | None = None
+    reason: str | None = None
+    report: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ContributionRow:
+    """One answered contribution; an admitted one fills its member's slot, a rejected one does not."""
+
+    round_id: str
+    statement_digest: bytes
+    member_id: str
+    statement: bytes
+    payload: bytes | None
+    outcome: Outcome
+    code: str | None = None
+    receipt: bytes | None = None
+
+
+_ROUND = [round_.c[name] for name in RoundRow.__slots__]
+_CONTRIBUTION = [contribution.c[name] for name in ContributionRow.__slots__]
+
+
+def insert_round(tx: Transaction, row: RoundRow) -> None:
+    """Add a round; an id that is taken fails the transaction."""
+    tx.connection.execute(insert(round_).values(asdict(row)))
+
+
+def read_round(tx: Transaction, round_id: str) -> RoundRow | None:
+    """The round of this id."""
+    row = tx.connection.execute(select(*_ROUND).where(round_.c.round_id == round_id)).first()
+    return None if row is None else RoundRow(*row)
+
+
+def list_rounds(tx: Transaction, *, state: str | None = None) -> list[RoundRow]:
+    """Rounds by closing time, of one state if asked."""
+    query = select(*_ROUND).order_by(round_.c.closes_at_ms, round_.c.round_id)
+    if state is not None:
+        query = query.where(round_.c.state == state)
+    return [RoundRow(*row) for row in tx.connection.execute(query)]
+
+
+def move_round(
+    tx: Transaction,
+    round_id: str,
+    *,
+    before: str,
+    after: str,
+    consensus: bytes | None = None,
+    reason: str | None = None,
+    report: str | None = None,
+) -> bool:
+    """Change a round's state from ``before`` to ``after``, keeping what is not given; false if it was not there."""
+    given = {"consensus": consensus, "reason": reason, "report": report}
+    values = {"state": after} | {name: value for name, value in given.items() if value is not None}
+    change = update(round_).where(round_.c.round_id == round_id, round_.c.state == before).values(values)
+    return tx.connection.execute(change).rowcount == 1
+
+
+def insert_contribution(tx: Transaction, row: ContributionRow) -> None:
+    """Add an answered contribution; the same digest twice, or a second admitted one of a member, fails it."""
+    tx.connection.execute(insert(contribution).values(asdict(row)))
+
+
+def read_contribution(tx: Transaction, round_id: str, statement_digest: bytes) -> ContributionRow | None:
+    """The answer that this statement got in this round."""
+    query = select(*_CONTRIBUTION).where(
+        contribution.c.round_id == round_id, contribution.c.statement_digest == statement_digest
+    )
+    row = tx.connection.execute(query).first()
+    return None if row is None else ContributionRow(*row)
+
+
+def admitted_contribution(tx: Transaction, round_id: str, member_id: str) -> ContributionRow | None:
+    """The contribution that fills this member's slot."""
+    query = select(*_CONTRIBUTION).where(
+        contribution.c.round_id == round_id,
+        contribution.c.member_id == member_id,
+        contribution.c.outcome == "admitted",
+    )
+    row = tx.connection.execute(query).first()
+    return None if row is None else ContributionRow(*row)
+
+
+def list_contributions(tx: Transaction, round_id: str) -> list[ContributionRow]:
+    """Every answered contribution of a round, by member and digest: the same order on every machine."""
+    query = (
+        select(*_CONTRIBUTION)
+        .where(contribution.c.round_id == round_id)
+        .order_by(contribution.c.member_id, contribution.c.statement_digest)
+    )
+    rows = [ContributionRow(*row) for row in tx.connection.execute(query)]
+    # PostgreSQL sorts text by the collation of its locale; Python sorts it by code point everywhere.
+    return sorted(rows, key=lambda row: (row.member_id, row.statement_digest))
+
+
+def set_receipt(tx: Transaction, round_id: str, statement_digest: bytes, receipt: bytes) -> bool:
+    """Keep the receipt of an answered contribution; false if there is none, or it has one already."""
+    change = update(contribution).where(
+        contribution.c.round_id == round_id,
+        contribution.c.statement_digest == statement_digest,
+        contribution.c.receipt.is_(None),
+    )
+    return tx.connection.execute(change.values(receipt=receipt)).rowcount == 1
