@@ -1,0 +1,228 @@
+"""Semantic consensus over texts: the heaviest group of like answers, and one real answer from its middle.
+
+Never a bare medoid: duplicated poison takes a medoid over all answers. The group is chosen first, by the
+weight behind it; only then the released text, nearest to the geometric median of the trimmed group.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from semfed_secure.consensus.geometry import cosines_ppm, median_distances, quantise
+from semfed_secure.consensus.grouping import bits, heaviest_group
+from semfed_secure.consensus.guards import Guard, guard
+from semfed_secure.consensus.outcome import ABSTAIN, PPM, IntArray, Outcomes, Status, status_of, tie_key, tolerance
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from semfed_secure.wire.messages import ConsensusRule
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Every distinct text of a round, with the server's own embedding of it.
+
+    Equal texts are one entry, so equal answers always count as one whatever the embedder's rounding does.
+
+    Attributes:
+        texts: Distinct texts.
+        vectors: float ``(len(texts), dimension)``.
+        similarity_ppm: Least cosine of neighbours, parts per million.
+    """
+
+    texts: tuple[str, ...]
+    vectors: NDArray[np.floating]
+    similarity_ppm: int
+
+    @cached_property
+    def _quantised(self) -> NDArray[np.int16]:
+        return quantise(self.vectors)
+
+    @cached_property
+    def _guards(self) -> tuple[Guard, ...]:
+        return tuple(guard(text) for text in self.texts)
+
+    def graph(self, entries: Sequence[int]) -> Graph:
+        """Who resembles whom among the named entries: near enough, and with the same guard."""
+        cosine = cosines_ppm(self._quantised[list(entries)])
+        guards = [self._guards[entry] for entry in entries]
+        neighbours = tuple(
+            sum(
+                1 << other
+                for other, its_guard in enumerate(guards)
+                if other != one and cosine[one, other] >= self.similarity_ppm and its_guard == guards[one]
+            )
+            for one in range(len(entries))
+        )
+        return Graph(tuple(entries), cosine, neighbours)
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """The distinct answers to one prompt, in tie order.
+
+    Attributes:
+        entries: Vocabulary index of each vertex.
+        cosine: Parts per million, ``(vertices, vertices)``.
+        neighbours: Bit mask of each vertex's neighbours.
+    """
+
+    entries: tuple[int, ...]
+    cosine: IntArray
+    neighbours: tuple[int, ...]
+
+    def alike(self) -> NDArray[np.bool_]:
+        """Whether two vertices are equal or neighbours, ``(vertices, vertices)``."""
+        size = len(self.entries)
+        return np.array(
+            [[a == b or bool(self.neighbours[a] >> b & 1) for b in range(size)] for a in range(size)], dtype=bool
+        ).reshape(size, size)
+
+
+@dataclass(frozen=True, slots=True)
+class TextAnswers:
+    """Evidence of a ``text`` round; make it with `text_answers`.
+
+    Attributes:
+        answers: Index into the vocabulary or `ABSTAIN`, int64 ``(clients, prompts)``.
+        vocabulary: The distinct texts and their vectors.
+        graphs: One graph per prompt; leaving a client out leaves its texts in as vertices of no weight.
+        vertices: Vertex of each answer in its prompt's graph, or `ABSTAIN`, int64 ``(clients, prompts)``.
+    """
+
+    answers: IntArray
+    vocabulary: Vocabulary
+    graphs: tuple[Graph, ...]
+    vertices: IntArray
+
+    def agreements(self) -> IntArray:
+        """On how many prompts each two clients are neighbours or equal."""
+        clients = self.answers.shape[0]
+        counts = np.zeros((clients, clients), np.int64)
+        for graph, vertex in zip(self.graphs, self.vertices.T, strict=True):
+            here = np.flatnonzero(vertex >= 0)
+            counts[np.ix_(here, here)] += graph.alike()[np.ix_(vertex[here], vertex[here])]
+        return counts
+
+    def consensus(self, weights: IntArray, *, rule: ConsensusRule) -> Outcomes:
+        """`text_consensus` of these answers."""
+        return text_consensus(self, weights, rule=rule)
+
+    def without(self, client: int) -> TextAnswers:
+        """The same round as if ``client`` had not answered."""
+        return replace(
+            self, answers=np.delete(self.answers, client, axis=0), vertices=np.delete(self.vertices, client, axis=0)
+        )
+
+    def same_meaning(self, first: int, second: int) -> bool:
+        """Whether two texts are equal or neighbours."""
+        return first == second or self.vocabulary.graph((first, second)).neighbours[0] != 0
+
+
+def text_answers(
+    texts: Sequence[Sequence[str | None]], vocabulary: Vocabulary, *, prompt_ids: Sequence[str], nonce: bytes
+) -> TextAnswers:
+    """Arrange the clients' texts as evidence.
+
+    Args:
+        texts: One row per client, one text or ``None`` (abstains) per prompt; each text is in the vocabulary.
+        vocabulary: Every distinct text.
+        prompt_ids: Identifier of each prompt.
+        nonce: The round's nonce; vertices stand in the order of `tie_key`.
+    """
+    place = {text: entry for entry, text in enumerate(vocabulary.texts)}
+    answers = np.array(
+        [[ABSTAIN if text is None else place[text] for text in row] for row in texts], dtype=np.int64
+    ).reshape(len(texts), len(prompt_ids))
+    vertices = np.full_like(answers, ABSTAIN)
+    graphs = []
+    for prompt, prompt_id in enumerate(prompt_ids):
+        given = {int(entry) for entry in answers[:, prompt] if entry >= 0}
+        entries = sorted(given, key=lambda entry: tie_key(nonce, prompt_id, vocabulary.texts[entry].encode()))
+        for vertex, entry in enumerate(entries):
+            vertices[answers[:, prompt] == entry, prompt] = vertex
+        graphs.append(vocabulary.graph(entries))
+    return TextAnswers(answers, vocabulary, tuple(graphs), vertices)
+
+
+def text_consensus(evidence: TextAnswers, weights: IntArray, *, rule: ConsensusRule) -> Outcomes:
+    """The answer in the middle of the heaviest group of each prompt, or none.
+
+    Permuting the clients changes nothing; an honest duplicate never lowers its group; the released text is
+    always one that an answering client gave. With equal weights, when the winning group leads by at least
+    ``2 f + 1``, then whatever ``f`` clients answer instead, the new winning group holds an unchanged member
+    of the old one, and every text in it is a neighbour of that member.
+
+    Args:
+        evidence: The answers as graphs.
+        weights: Parts per million, ``(clients,)``.
+        rule: Thresholds, and the share of the group's weight that is trimmed from its edge.
+    """
+    rows = [
+        _decide(graph, vertex, weights, rule)
+        for graph, vertex in zip(evidence.graphs, evidence.vertices.T, strict=True)
+    ]
+    winner, top, rival, total, winner_count, rival_count = (
+        np.array([row.numbers[column] for row in rows], dtype=np.int64) for column in range(6)
+    )
+    shape = evidence.vertices.shape
+    support_ppm, margin_ppm = top * PPM // np.maximum(total, 1), (top - rival) * PPM // np.maximum(total, 1)
+    answered = (evidence.vertices >= 0).sum(axis=0)
+    status = status_of(answered=answered, support_ppm=support_ppm, margin_ppm=margin_ppm, rule=rule)
+    return Outcomes(
+        status=status,
+        label=np.where(status == Status.AGREED, winner, ABSTAIN),
+        support_ppm=support_ppm,
+        margin_ppm=margin_ppm,
+        certified_tolerance=tolerance(winner_count, rival_count, rule),
+        members=np.array([row.members for row in rows], dtype=bool).reshape(shape[::-1]).T,
+        core=np.array([row.core for row in rows], dtype=bool).reshape(shape[::-1]).T,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    numbers: tuple[int, int, int, int, int, int]  # winner; weight of winner, rival, all; clients in winner, rival
+    members: NDArray[np.bool_]
+    core: NDArray[np.bool_]
+
+
+def _decide(graph: Graph, vertex: IntArray, weights: IntArray, rule: ConsensusRule) -> _Row:
+    present = vertex >= 0
+    if not present.any():
+        return _Row((ABSTAIN, 0, 0, 0, 0, 0), present, present)
+    size = len(graph.entries)
+    mass, count = np.zeros(size, np.int64), np.zeros(size, np.int64)
+    np.add.at(mass, vertex[present], weights[present])
+    np.add.at(count, vertex[present], 1)
+    heavy, many = tuple(mass.tolist()), tuple(count.tolist())
+    among = sum(1 << one for one in range(size) if many[one])
+    group, top = heaviest_group(graph.neighbours, heavy, among)
+    rest = among & ~group
+    rival = heaviest_group(graph.neighbours, heavy, rest)[1]
+    rival_count = heaviest_group(graph.neighbours, many, rest)[1]
+    chosen, core = _middle(graph.cosine, bits(group), mass, rule.trim_ppm)
+    members = present & np.isin(vertex, bits(group))
+    numbers = (graph.entries[chosen], top, rival, int(mass.sum()), int(members.sum()), rival_count)
+    return _Row(numbers, members, present & np.isin(vertex, core))
+
+
+def _middle(cosine: IntArray, group: list[int], mass: IntArray, trim_ppm: int) -> tuple[int, list[int]]:
+    """The vertex nearest to the trimmed group's geometric median, and the trimmed group."""
+    distance = median_distances(cosine[np.ix_(group, group)], mass[group])
+    budget = int(mass[group].sum()) * trim_ppm // PPM
+    core = list(group)
+    for place in sorted(range(len(group)), key=lambda place: (-int(distance[place]), -place)):
+        budget -= int(mass[group[place]])
+        if budget < 0 or len(core) == 1:
+            break
+        core.remove(group[place])
+    nearest = median_distances(cosine[np.ix_(core, core)], mass[core])
+    return core[int(nearest.argmin())], core

@@ -1,0 +1,79 @@
+"""Client weights: bounded, label-free, and honest about collusion."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from semfed_secure.consensus import client_weights
+from semfed_secure.consensus.outcome import MAX_WEIGHT_PPM, MIN_WEIGHT_PPM
+from tests.consensus.evidence import planted, votes
+
+_ANSWERS = st.tuples(st.integers(1, 7), st.integers(1, 30)).flatmap(
+    lambda size: hnp.arrays(np.int64, size, elements=st.integers(-1, 3))
+)
+
+
+@given(_ANSWERS)
+def test_every_weight_is_bounded(answers: np.ndarray) -> None:
+    """No behaviour takes more than half of a client's weight, and none adds any."""
+    weights = client_weights(votes(answers), mode="agreement").weight_ppm
+    assert ((weights >= MIN_WEIGHT_PPM) & (weights <= MAX_WEIGHT_PPM)).all()
+
+
+@given(_ANSWERS, st.randoms(use_true_random=False))
+def test_permuting_the_clients_permutes_the_weights(answers: np.ndarray, random: object) -> None:
+    """A client's weight depends on what it says, not on its place."""
+    order = list(range(len(answers)))
+    random.shuffle(order)
+    straight, shuffled = (client_weights(votes(rows), mode="agreement") for rows in (answers, answers[order]))
+    assert straight.weight_ppm[order].tolist() == shuffled.weight_ppm.tolist()
+    assert straight.collusion_ppm[order].tolist() == shuffled.collusion_ppm.tolist()
+
+
+def test_an_outlier_loses_weight_and_the_honest_keep_theirs() -> None:
+    """A client that answers at random ends at the floor."""
+    generator = np.random.default_rng(1)
+    truth = generator.integers(0, 8, 300)
+    honest = [np.where(generator.random(300) < 0.8, truth, generator.integers(0, 8, 300)) for _ in range(5)]
+    weights = client_weights(votes([*honest, generator.integers(0, 8, 300)]), mode="agreement").weight_ppm
+    assert weights[-1] == MIN_WEIGHT_PPM
+    assert (weights[:5] > 900_000).all()
+
+
+def test_equal_weights_only_observe() -> None:
+    """Under ``equal`` everyone counts fully, and the weight that behaviour would earn is still reported."""
+    answers = np.zeros((5, 100), np.int64)
+    answers[4] = 1
+    weights = client_weights(votes(answers), mode="equal")
+    assert (weights.weight_ppm == MAX_WEIGHT_PPM).all()
+    assert weights.observed_ppm.tolist() == [MAX_WEIGHT_PPM] * 4 + [MIN_WEIGHT_PPM]
+
+
+def test_few_prompts_judge_nobody() -> None:
+    """One disagreement on two prompts moves a weight only slightly."""
+    weights = client_weights(votes([[0, 0], [0, 0], [0, 0], [0, 1]]), mode="agreement").weight_ppm
+    assert weights.min() > 900_000
+
+
+def test_of_two_clients_nobody_is_the_outlier() -> None:
+    """Two clients that never agree keep their full weight."""
+    assert client_weights(votes([[0] * 50, [1] * 50]), mode="agreement").weight_ppm.tolist() == [MAX_WEIGHT_PPM] * 2
+
+
+def test_colluders_are_reported_and_not_punished_for_it() -> None:
+    """Two that always say the same stand out by far more than six sigma; independent clients do not."""
+    weights = client_weights(planted(), mode="equal")
+    assert (weights.collusion_ppm[4:] > 400_000).all()
+    assert (weights.collusion_ppm[:4] == 0).all()
+    assert (weights.weight_ppm == MAX_WEIGHT_PPM).all()
+
+
+def test_clients_without_a_common_prompt_are_typical() -> None:
+    """Somebody who answered what nobody else did is not an outlier for it."""
+    answers = np.full((4, 60), -1)
+    answers[:3, :40] = 0
+    answers[3, 40:] = 0
+    assert client_weights(votes(answers), mode="agreement").weight_ppm.tolist() == [MAX_WEIGHT_PPM] * 4
