@@ -1,0 +1,174 @@
+"""Adapters of a site: written whole or not at all, digested, and switched in the transaction that logs the switch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from semfed_secure.errors import IntegrityError
+from semfed_secure.ids import Digest, hex_digest, parse_digest
+from semfed_secure.storage.pin_rows import read_pin, replace_pin
+from semfed_secure.units import Mechanism
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from semfed_secure.storage import Transaction
+
+_ACTIVE = "active-adapter"
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """One adapter and what private data it has seen.
+
+    Attributes:
+        name: Its directory below the store.
+        digest: Over every file in it, see `directory_digest`.
+        mechanism: How private records went into it or into one it was made from; None if none did.
+        charges: Ledger keys of all those training runs, first to last.
+    """
+
+    name: str
+    digest: Digest
+    mechanism: Mechanism | None
+    charges: tuple[str, ...]
+
+
+class AdapterStore:
+    """The directory of a site's adapters.
+
+    An adapter appears under its name only when it is whole and on disk; a crash leaves the old one active and the
+    unfinished one is removed by the next attempt of the same name.
+    """
+
+    def __init__(self, root: Path) -> None:
+        """Keep adapters below ``root``, which is made when the first is written."""
+        self._root = root
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[Path]:
+        """An empty directory to write into; when the block ends without an error it stands under ``name``."""
+        staged, final = self._root / f".new-{name}", self._root / name
+        for leftover in (staged, final):
+            shutil.rmtree(leftover, ignore_errors=True)
+        staged.mkdir(parents=True)
+        try:
+            yield staged
+            _flush(staged)
+            staged.rename(final)
+            _flush_directory(self._root)
+        except BaseException:
+            shutil.rmtree(staged, ignore_errors=True)
+            raise
+
+    def digest(self, name: str) -> Digest:
+        """The digest of the adapter that stands under ``name``."""
+        return directory_digest(self._root / name)
+
+    def verify(self, adapter: Adapter) -> Path:
+        """The directory of ``adapter``, whose files are the ones that were written.
+
+        Raises:
+            IntegrityError: SF521 if a file changed, is missing or was added.
+        """
+        directory = self._root / adapter.name
+        if not directory.is_dir() or directory_digest(directory) != adapter.digest:
+            raise IntegrityError(
+                "SF521",
+                f"adapter {adapter.name} is not the one that was trained: expected {hex_digest(adapter.digest)}",
+                adapter=adapter.name,
+            )
+        return directory
+
+    def remove(self, name: str) -> None:
+        """Delete an adapter that was rolled back."""
+        shutil.rmtree(self._root / name, ignore_errors=True)
+
+
+def directory_digest(directory: Path) -> Digest:
+    """SHA-256 over the sorted relative paths and the SHA-256 of each file; a link counts as what it says, not shows.
+
+    One changed, added, removed or renamed file gives another digest.
+    """
+    outer = hashlib.sha256()
+    for path in sorted(directory.rglob("*"), key=lambda item: item.relative_to(directory).as_posix()):
+        if path.is_symlink():
+            content = b"link:" + os.fsencode(path.readlink())
+            outer.update(_line(path, directory, hashlib.sha256(content).digest()))
+        elif path.is_file():
+            outer.update(_line(path, directory, _file_digest(path)))
+    return Digest(outer.digest())
+
+
+def active_adapter(tx: Transaction) -> Adapter | None:
+    """The adapter that answers now; None is the untrained model.
+
+    Raises:
+        IntegrityError: SF531 if the stored row is damaged.
+    """
+    stored = read_pin(tx, _ACTIVE)
+    return None if stored is None else _decode(stored)
+
+
+def activate(tx: Transaction, adapter: Adapter) -> None:
+    """Make ``adapter`` the active one, inside the caller's transaction."""
+    replace_pin(tx, _ACTIVE, expected=read_pin(tx, _ACTIVE), value=_encode(adapter))
+
+
+def _encode(adapter: Adapter) -> bytes:
+    row = {
+        "name": adapter.name,
+        "digest": hex_digest(adapter.digest),
+        "mechanism": adapter.mechanism,
+        "charges": list(adapter.charges),
+    }
+    return json.dumps(row).encode()
+
+
+def _decode(stored: bytes) -> Adapter:
+    try:
+        row = json.loads(stored)
+        mechanism = row["mechanism"]
+        return Adapter(
+            str(row["name"]),
+            parse_digest(row["digest"]),
+            None if mechanism is None else Mechanism(mechanism),
+            tuple(str(key) for key in row["charges"]),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise IntegrityError("SF531", "the stored name of the active adapter is damaged") from error
+
+
+def _line(path: Path, directory: Path, digest: bytes) -> bytes:
+    return path.relative_to(directory).as_posix().encode() + b"\0" + digest + b"\n"
+
+
+def _file_digest(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+def _flush(directory: Path) -> None:
+    """Force every file and directory below ``directory`` to disk: the digest that is logged must survive a crash."""
+    for path in sorted(directory.rglob("*")):
+        if path.is_file() and not path.is_symlink():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        elif path.is_dir():
+            _flush_directory(path)
+    _flush_directory(directory)
+
+
+def _flush_directory(directory: Path) -> None:
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

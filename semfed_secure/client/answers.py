@@ -1,0 +1,79 @@
+"""From a model to outputs: which candidate it prefers, what it writes, how often it is right."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from semfed_secure.wire.messages import ABSTAIN
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from semfed_secure.client.model import Model
+    from semfed_secure.client.records import LabelledPrompt
+    from semfed_secure.wire.prompts import PromptSet
+
+EVALUATION_TOKENS = 32
+"""Room for an open-ended answer when a model is scored."""
+
+
+def vote_on(model: Model, prompts: PromptSet) -> tuple[int, ...]:
+    """Index of the best-scored candidate per prompt, `ABSTAIN` where the model has no preference or no candidate.
+
+    Ties go to the first candidate, so that the same scores always give the same votes.
+    """
+    choices = [prompts.candidates_of(prompt) for prompt in prompts.prompts]
+    return best_candidates(model, [prompt.text for prompt in prompts.prompts], choices)
+
+
+def best_candidates(model: Model, texts: Sequence[str], choices: Sequence[tuple[str, ...]]) -> tuple[int, ...]:
+    """The same for any texts, each with its own candidates; texts that share candidates are scored together."""
+    votes = [ABSTAIN] * len(texts)
+    for candidates in dict.fromkeys(choices):
+        places = [place for place, own in enumerate(choices) if own == candidates]
+        if not candidates:
+            continue
+        scores = np.asarray(model.score([texts[place] for place in places], candidates), dtype=np.float64)
+        if scores.shape != (len(places), len(candidates)):
+            raise ValueError(f"the model scored shape {scores.shape}, expected {(len(places), len(candidates))}")
+        for place, row in zip(places, scores, strict=True):
+            votes[place] = _best(row)
+    return tuple(votes)
+
+
+def write_on(model: Model, prompts: PromptSet, *, max_new_tokens: int) -> tuple[str | None, ...]:
+    """One text per prompt; None where the model abstains or writes nothing but white space."""
+    answers = model.answer([prompt.text for prompt in prompts.prompts], max_new_tokens=max_new_tokens)
+    if len(answers) != len(prompts.prompts):
+        raise ValueError(f"the model gave {len(answers)} answers, expected {len(prompts.prompts)}")
+    return tuple(answer.strip() or None if answer is not None else None for answer in answers)
+
+
+def exact_match(model: Model, labelled: Sequence[LabelledPrompt]) -> float:
+    """Share of the labelled prompts that the model gets exactly right (candidates: best scored; else: same text).
+
+    Text is compared without regard to case and surrounding white space.
+    """
+    if not labelled:
+        return 0.0
+    closed = [row for row in labelled if row.candidates]
+    chosen = best_candidates(model, [row.prompt for row in closed], [row.candidates for row in closed])
+    right = sum(
+        vote != ABSTAIN and row.candidates[vote] == row.answer for row, vote in zip(closed, chosen, strict=True)
+    )
+    free = [row for row in labelled if not row.candidates]
+    written = model.answer([row.prompt for row in free], max_new_tokens=EVALUATION_TOKENS) if free else []
+    right += sum(_same(text, row.answer) for row, text in zip(free, written, strict=True))
+    return right / len(labelled)
+
+
+def _same(text: str | None, answer: str) -> bool:
+    return text is not None and text.strip().casefold() == answer.strip().casefold()
+
+
+def _best(row: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> int:
+    """First index of the greatest finite score."""
+    finite = np.where(np.isfinite(row), row, -np.inf)
+    return int(np.argmax(finite)) if np.isfinite(row).any() else ABSTAIN

@@ -1,0 +1,109 @@
+"""Where a client is in a round: one transition table, and the durable row that remembers it."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from semfed_secure.errors import ConsensusError, IntegrityError
+from semfed_secure.storage.progress_rows import ProgressRow, read_progress, write_progress
+
+if TYPE_CHECKING:
+    from semfed_secure.ids import RoundId
+    from semfed_secure.storage import Transaction
+
+
+class RoundState(StrEnum):
+    """How far this client is in a round."""
+
+    NEW = "new"
+    JOINED = "joined"
+    TRAINED = "trained"
+    RELEASED = "released"
+    COLLECTED = "collected"
+    LEARNED = "learned"
+    ABORTED = "aborted"
+
+
+class Step(StrEnum):
+    """What moves a client on; also the name of the row that holds the step's result."""
+
+    JOIN = "join"
+    TRAIN = "train"
+    RELEASE = "release"
+    COLLECT = "collect"
+    LEARN = "learn"
+    ABORT = "abort"
+
+
+_S = RoundState
+
+# The whole state machine. A site that declines to contribute may still collect and learn; nothing trains after its
+# release, so that what a bundle's statement declares about the model stays true; finished rounds take no step.
+# The receipt is no state: it belongs to the outbox and may come at any later time.
+TRANSITIONS: dict[tuple[RoundState, Step], RoundState] = {
+    (_S.NEW, Step.JOIN): _S.JOINED,
+    (_S.JOINED, Step.TRAIN): _S.TRAINED,
+    (_S.JOINED, Step.RELEASE): _S.RELEASED,
+    (_S.JOINED, Step.COLLECT): _S.COLLECTED,
+    (_S.JOINED, Step.ABORT): _S.ABORTED,
+    (_S.TRAINED, Step.RELEASE): _S.RELEASED,
+    (_S.TRAINED, Step.COLLECT): _S.COLLECTED,
+    (_S.TRAINED, Step.ABORT): _S.ABORTED,
+    (_S.RELEASED, Step.COLLECT): _S.COLLECTED,
+    (_S.RELEASED, Step.ABORT): _S.ABORTED,
+    (_S.COLLECTED, Step.LEARN): _S.LEARNED,
+}
+
+
+def after(state: RoundState, step: Step) -> RoundState:
+    """The state that ``step`` leads to.
+
+    Raises:
+        ConsensusError: SF403 in an aborted round, SF404 if the step does not follow.
+    """
+    following = TRANSITIONS.get((state, step))
+    if following is not None:
+        return following
+    if state is RoundState.ABORTED:
+        raise ConsensusError("SF403", "the server aborted this round")
+    raise ConsensusError("SF404", f"`{step}` does not follow from `{state}`", state=str(state), step=str(step))
+
+
+def state_of(tx: Transaction, round_id: RoundId) -> RoundState:
+    """The state of ``round_id``, `RoundState.NEW` if this site never joined it."""
+    row = read_progress(tx, round_id, "round")
+    return RoundState.NEW if row is None else RoundState(row.state)
+
+
+def advance(tx: Transaction, round_id: RoundId, step: Step, result: dict[str, Any], *, at_ms: int) -> RoundState:
+    """Take ``step`` and remember its ``result``, inside the caller's transaction.
+
+    The new state and the result become visible together with whatever else the transaction holds, or not at all.
+
+    Raises:
+        ConsensusError: as `after`; nothing is written.
+    """
+    following = after(state_of(tx, round_id), step)
+    write_progress(tx, ProgressRow(round_id, "round", following, "{}", at_ms))
+    write_progress(tx, ProgressRow(round_id, step, "done", json.dumps(result), at_ms))
+    return following
+
+
+def result_of(tx: Transaction, round_id: RoundId, step: Step) -> dict[str, Any] | None:
+    """What ``step`` left behind, or nothing if it was not taken.
+
+    Raises:
+        IntegrityError: SF531 if the row is damaged.
+    """
+    row = read_progress(tx, round_id, step)
+    if row is None:
+        return None
+    try:
+        document = json.loads(row.data)
+    except json.JSONDecodeError as error:
+        raise IntegrityError("SF531", f"the stored result of `{step}` is damaged") from error
+    if not isinstance(document, dict):
+        raise IntegrityError("SF531", f"the stored result of `{step}` is damaged")
+    return document

@@ -1,0 +1,107 @@
+"""Reading what a site brings: private records, and public labelled prompts, from JSON lines."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from semfed_secure.client.model import Record
+from semfed_secure.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+MAX_LINE_BYTES = 1024 * 1024
+"""One record: far above any clinical note, far below what would fill the memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledPrompt:
+    """A public prompt with its right answer and, for a closed task, the candidates to choose from."""
+
+    prompt: str
+    answer: str
+    candidates: tuple[str, ...] = ()
+
+
+def read_records(path: Path) -> tuple[Record, ...]:
+    """Private records, one JSON object a line: ``entity_id``, ``prompt`` and, unless only asked about, ``completion``.
+
+    An error names the line and the field, never a value.
+
+    Raises:
+        ConfigurationError: SF102 unreadable, SF104 a line is not such an object, SF142 a record without its entity.
+    """
+    return tuple(_record(number, row) for number, row in _rows(path))
+
+
+def read_labelled(path: Path) -> tuple[LabelledPrompt, ...]:
+    """Public labelled prompts, one JSON object a line: ``prompt``, ``answer`` and optionally ``candidates``.
+
+    Raises:
+        ConfigurationError: SF102 unreadable, SF104 a line is not such an object.
+    """
+    return tuple(_labelled(number, row) for number, row in _rows(path))
+
+
+def bound_records(records: Iterable[Record], *, max_records_per_entity: int) -> tuple[Record, ...]:
+    """The first ``max_records_per_entity`` records of every entity, in the given order.
+
+    What is kept of one entity depends on that entity's records alone, so adding or removing an entity changes
+    nothing for the others.
+    """
+    seen: Counter[str] = Counter()
+    kept: list[Record] = []
+    for record in records:
+        seen[record.entity_id] += 1
+        if seen[record.entity_id] <= max_records_per_entity:
+            kept.append(record)
+    return tuple(kept)
+
+
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Every line's number and object; empty lines are skipped."""
+    try:
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                if len(line) > MAX_LINE_BYTES:
+                    raise ConfigurationError("SF104", f"{path.name} line {number}: longer than {MAX_LINE_BYTES} bytes")
+                if line.strip():
+                    yield number, _object(path, number, line)
+    except OSError as error:
+        raise ConfigurationError("SF102", f"cannot read {path}: {error.strerror}", path=str(path)) from error
+
+
+def _object(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
+        # The error of the parser quotes the line, which may be private: it is cut off here.
+        raise ConfigurationError("SF104", f"{path.name} line {number}: not a JSON object") from None
+    if not isinstance(row, dict):
+        raise ConfigurationError("SF104", f"{path.name} line {number}: not a JSON object")
+    return row
+
+
+def _text(number: int, row: dict[str, Any], name: str, *, default: str | None = None) -> str:
+    value = row.get(name, default)
+    if not isinstance(value, str) or (default is None and not value):
+        raise ConfigurationError("SF104", f"line {number}: `{name}` must be a text", line=number, field=name)
+    return value
+
+
+def _record(number: int, row: dict[str, Any]) -> Record:
+    entity = row.get("entity_id")
+    if not isinstance(entity, str) or not entity:
+        raise ConfigurationError("SF142", f"line {number}: the record names no `entity_id`", line=number)
+    return Record(entity, _text(number, row, "prompt"), _text(number, row, "completion", default=""))
+
+
+def _labelled(number: int, row: dict[str, Any]) -> LabelledPrompt:
+    candidates: Sequence[Any] = row.get("candidates", ())
+    if not isinstance(candidates, (list, tuple)) or not all(isinstance(item, str) and item for item in candidates):
+        raise ConfigurationError("SF104", f"line {number}: `candidates` must be a list of texts", line=number)
+    return LabelledPrompt(_text(number, row, "prompt"), _text(number, row, "answer"), tuple(candidates))

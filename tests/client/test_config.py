@@ -1,0 +1,132 @@
+"""The site file: what loads, what is refused, and that every problem is named."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from semfed_secure.client.config import LocalModelSection, RemoteModelSection, load_site_config
+from semfed_secure.errors import ConfigurationError
+from semfed_secure.units import Mechanism
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WHOLE = """
+[site]
+federation = "clinics"
+member = "st-mary"
+state = "state"
+[identity]
+keys = "keys"
+passphrase_file = "/etc/semfed/passphrase"
+[federation]
+root = "root.cbor"
+server_id = "server"
+[server]
+url = "http://127.0.0.1:8100"
+[policy]
+file = "policy.yaml"
+[data]
+dataset = "st-mary-2024"
+population = "st-mary-patients"
+classification = "phi"
+population_bound = 1000
+[model]
+kind = "local"
+source = "models/small"
+family = "llama"
+[privacy]
+mechanism = "dp_sgd"
+epsilon = "8"
+delta = "1e-6"
+"""
+
+
+def write(directory: Path, text: str) -> Path:
+    """A site file with this text."""
+    path = directory / "site.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_whole_file_loads(tmp_path: Path) -> None:
+    """Every section is read; epsilon and delta are exact decimals."""
+    config = load_site_config(write(tmp_path, WHOLE))
+    assert config.privacy.epsilon == Decimal(8)
+    assert config.privacy.delta == Decimal("0.000001")
+    assert isinstance(config.model, LocalModelSection)
+
+
+def test_relative_paths_start_from_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the process was started does not change which files are meant; absolute paths stay."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    path = write(tmp_path, WHOLE)
+    monkeypatch.chdir(elsewhere)
+    config = load_site_config(path)
+    assert config.site.state == tmp_path / "state"
+    assert str(config.identity.passphrase_file) == "/etc/semfed/passphrase"
+
+
+def test_an_openai_endpoint_is_a_model(tmp_path: Path) -> None:
+    """The kind decides which keys the model section has."""
+    remote = 'kind = "openai"\nsource = "http://127.0.0.1:8000/v1"\nname = "m"\nfamily = "llama"\n'
+    local = 'kind = "local"\nsource = "models/small"\nfamily = "llama"\n'
+    config = load_site_config(write(tmp_path, WHOLE.replace(local, remote)))
+    assert isinstance(config.model, RemoteModelSection)
+    with pytest.raises(ConfigurationError, match="digest"):
+        load_site_config(write(tmp_path, WHOLE.replace(local, remote + 'digest = "sha256:00"\n')))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "field"),
+    [
+        ('epsilon = "8"', "epsilon = 8.0", "privacy.epsilon"),
+        ('epsilon = "8"', 'epsilon = "eight"', "privacy.epsilon"),
+        ('epsilon = "8"', 'epsilom = "8"', "privacy.epsilom"),
+        ('epsilon = "8"\n', "", "privacy"),
+        ('member = "st-mary"', 'member = "../st-mary"', "site.member"),
+        ("population_bound = 1000", "population_bound = 0", "data.population_bound"),
+        ("population_bound = 1000", "population_bound = 10", "expected_entities"),
+        ('url = "http://127.0.0.1:8100"', 'url = "file:///etc"', "server.url"),
+        ('file = "policy.yaml"', 'file = "policy.yaml"\ndigest = "abc"', "policy.digest"),
+        ('kind = "local"', 'kind = "magic"', "model"),
+        ("[server]", "[servers]", "servers"),
+    ],
+)
+def test_a_field_that_is_not_valid_is_named(tmp_path: Path, old: str, new: str, field: str) -> None:
+    """SF101, and the sentence names the field."""
+    assert old in WHOLE
+    with pytest.raises(ConfigurationError, match=field) as caught:
+        load_site_config(write(tmp_path, WHOLE.replace(old, new)))
+    assert caught.value.code == "SF101"
+
+
+def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
+    """The operator corrects the file once, not once per field."""
+    broken = WHOLE.replace('epsilon = "8"', "epsilon = 8.0").replace('member = "st-mary"', 'member = "A"')
+    with pytest.raises(ConfigurationError) as caught:
+        load_site_config(write(tmp_path, broken))
+    assert "site.member" in caught.value.message
+    assert "privacy.epsilon" in caught.value.message
+
+
+def test_noiseless_release_has_no_epsilon(tmp_path: Path) -> None:
+    """Weakness is spelled out: `unsafe_no_noise` without figures that would look like a promise."""
+    loud = WHOLE.replace('"dp_sgd"', '"unsafe_no_noise"')
+    with pytest.raises(ConfigurationError):
+        load_site_config(write(tmp_path, loud))
+    config = load_site_config(write(tmp_path, loud.replace('epsilon = "8"\n', "").replace('delta = "1e-6"\n', "")))
+    assert config.privacy.mechanism is Mechanism.UNSAFE_NO_NOISE
+
+
+def test_a_missing_or_broken_file_is_a_coded_error(tmp_path: Path) -> None:
+    """SF102 without the file, SF101 where it is not TOML."""
+    with pytest.raises(ConfigurationError) as missing:
+        load_site_config(tmp_path / "none.toml")
+    with pytest.raises(ConfigurationError) as broken:
+        load_site_config(write(tmp_path, "[site"))
+    assert (missing.value.code, broken.value.code) == ("SF102", "SF101")
