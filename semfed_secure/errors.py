@@ -69,6 +69,7 @@ CATALOGUE: dict[str, ErrorCode] = {
         # -- SF12x keys
         SF121=("key file cannot be opened", "check the passphrase and that the file is whole"),
         SF122=("key file is readable by others", "set its mode to 0600"),
+        SF123=("a file stands where a new one was to be written", "choose another place; keys are never overwritten"),
         # -- SF13x models
         SF131=("model cannot be loaded", "give a directory or hub name that holds safetensors weights"),
         SF132=("model architecture is not supported for this use", "use a decoder-only causal language model"),

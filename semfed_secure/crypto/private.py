@@ -1,4 +1,4 @@
-"""What every private key has in common: it does not show, copy, or pickle its material."""
+"""What holds secret bytes: it does not show, copy, or pickle them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,32 @@ from typing import TYPE_CHECKING, NoReturn, SupportsIndex
 
 if TYPE_CHECKING:
     from semfed_secure.ids import KeyId
+
+
+class Secret:
+    """Bytes that no ``repr``, traceback with locals, pickle or copy shows; `reveal` is the one way to them."""
+
+    __slots__ = ("_content",)
+
+    def __init__(self, content: bytes) -> None:
+        """Hide ``content``."""
+        self._content = content
+
+    def reveal(self) -> bytes:
+        """The content."""
+        return self._content
+
+    def __repr__(self) -> str:
+        """A fixed text."""
+        return "<Secret>"
+
+    def __reduce_ex__(self, protocol: SupportsIndex, /) -> NoReturn:
+        """Refuse pickling and copying.
+
+        Raises:
+            TypeError: Always.
+        """
+        raise TypeError("a Secret is neither pickled nor copied")
 
 
 class PrivateKey:

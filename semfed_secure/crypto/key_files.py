@@ -1,0 +1,221 @@
+"""Private keys at rest: one file per key, mode 0600, sealed under a passphrase.
+
+The passphrase becomes an AES-256-GCM key by Argon2id (RFC 9106); everything else in the file is authenticated with
+it. A wrong passphrase and a damaged file look the same. A file that others can read is refused, and none is ever
+overwritten.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, TypeAlias
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+
+from semfed_secure.crypto.keys import SEED_BYTES, OpeningKey, SigningKey, Suite
+from semfed_secure.crypto.log_keys import LogSigningKey
+from semfed_secure.crypto.private import Secret
+from semfed_secure.errors import ConfigurationError, PeerError
+from semfed_secure.wire.cbor import Limits
+from semfed_secure.wire.schema import Message, WireValueError, choice, octets, record, text, whole
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+AnyKey: TypeAlias = SigningKey | OpeningKey | LogSigningKey
+
+MIN_PASSPHRASE_BYTES = 8
+"""NIST SP 800-63B's floor; a key that a machine loads deserves a random one of 32."""
+_FILE_LIMITS = Limits(max_bytes=2 * 1024)
+_TAG_BYTES = 16
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+@dataclass(frozen=True, slots=True)
+class Argon2Cost:
+    """What guessing one passphrase costs: RFC 9106 section 4, second recommendation."""
+
+    memory_kib: int = 64 * 1024
+    iterations: int = 3
+    lanes: int = 4
+
+
+class _Kind(StrEnum):
+    SIGNING = "signing"
+    OPENING = "opening"
+    LOG = "log"
+
+
+@dataclass(frozen=True, slots=True)
+class _KeyFile:
+    """``label`` is the suite of a message key, the name of a log key; neither is secret."""
+
+    kind: _Kind
+    label: str
+    cost: Argon2Cost
+    salt: bytes
+    nonce: bytes
+    sealed: bytes
+
+
+def _known_suite(file: _KeyFile) -> None:
+    if file.kind is not _Kind.LOG and file.label not in set(Suite):
+        raise WireValueError("a suite that this version knows was expected")
+
+
+# The upper bounds keep a hostile file from taking the machine's memory or its afternoon.
+_COST = record(
+    Argon2Cost,
+    {
+        1: ("memory_kib", whole(64, 1024 * 1024)),
+        2: ("iterations", whole(1, 16)),
+        3: ("lanes", whole(1, 8)),
+    },
+)
+_KEY_FILE = Message(
+    "semfed/key-file",
+    1,
+    record(
+        _KeyFile,
+        {
+            2: ("kind", choice(_Kind)),
+            3: ("label", text(200)),
+            4: ("cost", _COST),
+            5: ("salt", octets(16)),
+            6: ("nonce", octets(12)),
+            7: ("sealed", octets(0, 2 * SEED_BYTES + _TAG_BYTES)),
+        },
+        _known_suite,
+    ),
+    _FILE_LIMITS,
+)
+
+
+def save_key(path: Path, key: AnyKey, passphrase: bytes, *, cost: Argon2Cost | None = None) -> None:
+    """Write ``key`` to a new file that only its owner can read, sealed under ``passphrase``.
+
+    The file is on disk, whole, when this returns; an existing file is never touched.
+
+    Args:
+        path: Where; its directory exists.
+        key: The key.
+        passphrase: At least `MIN_PASSPHRASE_BYTES`; the file is as safe as this is hard to guess.
+        cost: How hard one guess is made; the default suits servers and laptops.
+
+    Raises:
+        ConfigurationError: ``SF105`` passphrase too short; ``SF123`` the file exists; ``SF102`` cannot be written.
+    """
+    hidden = Secret(passphrase)
+    del passphrase  # a traceback that shows locals shows nothing of it
+    if len(hidden.reveal()) < MIN_PASSPHRASE_BYTES:
+        raise ConfigurationError("SF105", f"a passphrase of at least {MIN_PASSPHRASE_BYTES} bytes was expected")
+    kind, label = _describe(key)
+    salt, nonce = secrets.token_bytes(16), secrets.token_bytes(12)
+    header = _KeyFile(kind, label, cost or Argon2Cost(), salt, nonce, b"")
+    sealed = _cipher(hidden, header).encrypt(nonce, key.export_secret(), _KEY_FILE.encode(header))
+    _write_new(path, _KEY_FILE.encode(replace(header, sealed=sealed)))
+
+
+def load_signing_key(path: Path, passphrase: bytes) -> SigningKey:
+    """Load the key by which a member signs messages.
+
+    Raises:
+        ConfigurationError: ``SF102`` cannot be read; ``SF122`` others can read it; ``SF121`` wrong passphrase, a
+            damaged file, or another kind of key.
+    """
+    hidden = Secret(passphrase)
+    del passphrase
+    label, material = _load(path, _Kind.SIGNING, hidden)
+    return SigningKey.from_secret(Suite(label), material.reveal())
+
+
+def load_opening_key(path: Path, passphrase: bytes) -> OpeningKey:
+    """Load the key that opens sealed outputs; errors as `load_signing_key`."""
+    hidden = Secret(passphrase)
+    del passphrase
+    label, material = _load(path, _Kind.OPENING, hidden)
+    return OpeningKey.from_seed(material.reveal(), Suite(label))
+
+
+def load_log_key(path: Path, passphrase: bytes) -> LogSigningKey:
+    """Load the keys of an audit log; errors as `load_signing_key`."""
+    hidden = Secret(passphrase)
+    del passphrase
+    name, material = _load(path, _Kind.LOG, hidden)
+    return LogSigningKey.from_secret(name, material.reveal())
+
+
+def _describe(key: AnyKey) -> tuple[_Kind, str]:
+    if isinstance(key, LogSigningKey):
+        return _Kind.LOG, key.name
+    return (_Kind.SIGNING if isinstance(key, SigningKey) else _Kind.OPENING), key.public.suite.value
+
+
+def _load(path: Path, kind: _Kind, passphrase: Secret) -> tuple[str, Secret]:
+    """Label and material of the key file at ``path``."""
+    data = _read_private(path)
+    try:
+        file = _KEY_FILE.parse(data)
+    except PeerError:
+        raise ConfigurationError("SF121", f"a key file was expected at {path}") from None
+    if file.kind is not kind:
+        raise ConfigurationError("SF121", f"a {kind} key was expected at {path}, found a {file.kind} key")
+    material = _unseal(file, passphrase)
+    if material is None:
+        raise ConfigurationError("SF121", f"the right passphrase and a whole key file were expected at {path}")
+    return file.label, material
+
+
+def _unseal(file: _KeyFile, passphrase: Secret) -> Secret | None:
+    header = _KEY_FILE.encode(replace(file, sealed=b""))
+    try:
+        return Secret(_cipher(passphrase, file).decrypt(file.nonce, file.sealed, header))
+    except InvalidTag:
+        return None
+
+
+def _cipher(passphrase: Secret, file: _KeyFile) -> AESGCM:
+    derivation = Argon2id(
+        salt=file.salt,
+        length=32,
+        iterations=file.cost.iterations,
+        lanes=file.cost.lanes,
+        memory_cost=file.cost.memory_kib,
+    )
+    return AESGCM(derivation.derive(passphrase.reveal()))
+
+
+def _read_private(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            data = file.read(_FILE_LIMITS.max_bytes + 1)
+    except OSError as error:
+        raise ConfigurationError("SF102", f"a readable key file was expected at {path}: {error.strerror}") from None
+    if mode & _OTHERS:
+        raise ConfigurationError("SF122", f"mode 0600 was expected of {path}, found {stat.S_IMODE(mode):04o}")
+    return data
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)  # the name of a new file is durable only with its directory
+        finally:
+            os.close(directory)
+    except FileExistsError:
+        raise ConfigurationError("SF123", f"no file was expected at {path}") from None
+    except OSError as error:
+        raise ConfigurationError("SF102", f"{path} cannot be written: {error.strerror}") from None
