@@ -1,0 +1,160 @@
+"""What a decision is asked about: typed facts, no content.
+
+Facts say how many, which, by whom; never a record, a prompt's text or an output. The client fills the sections that
+belong to the act and leaves the others out; a section that the act needs and lacks is a reason to deny. Nothing is
+validated here on purpose: `engine.decide` must stay total on whatever it is given.
+"""
+
+# ruff: noqa: TC001, TC003 (pydantic reads these annotations at run time)
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from typing import ClassVar
+
+from semfed_secure.units import Aggregation, Mechanism, OutputKind, Period, PrivacyUnit, Relation
+
+
+class Action(StrEnum):
+    """What somebody wants to do."""
+
+    OPEN_DATASET = "open_dataset"
+    JOIN = "join"
+    TRAIN = "train"
+    RELEASE = "release"
+    LEARN = "learn"
+    EXPORT = "export"
+
+
+@dataclass(frozen=True, slots=True)
+class _Section:
+    # Case files are read into these classes: an unknown key there must be an error, not silence.
+    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetFacts(_Section):
+    """The data set and the people behind it; ``entities`` is the declared public bound, not the true count."""
+
+    id: str
+    population: str
+    classification: str
+    entities: int
+    max_records_per_entity: int
+
+
+@dataclass(frozen=True, slots=True)
+class PromptFacts(_Section):
+    """The public prompt set; ``digest`` in its printed form, ``sha256:`` and 64 hex digits."""
+
+    digest: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseFacts(_Section):
+    """The bundle that would leave; ``epsilon_total`` is the population's lifetime total after it."""
+
+    kind: OutputKind
+    items: int
+    mechanism: Mechanism
+    epsilon_total: Decimal
+    delta: Decimal
+    unit: PrivacyUnit
+    relation: Relation
+    aggregation: Aggregation
+    model_trained_with_dp: bool
+    detectors_run: tuple[str, ...] = ()
+    findings: Mapping[str, int] = field(default_factory=dict)
+    detector_error: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingFacts(_Section):
+    """The training run; ``epsilon_cost`` is its own, ``epsilon_total`` the population's lifetime total after it."""
+
+    mechanism: Mechanism
+    epsilon_cost: Decimal
+    epsilon_total: Decimal
+    delta: Decimal
+    unit: PrivacyUnit
+    relation: Relation
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts(_Section):
+    """The model; ``format`` is ``safetensors`` for local weights, ``endpoint`` for a remote model (no digest)."""
+
+    family: str
+    digest: str | None
+    format: str
+    remote_code: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PeerFacts(_Section):
+    """The server of the round, as the verified roster and manifest describe it."""
+
+    server_id: str
+    federation: str
+    signing_key_ids: tuple[str, ...]
+    jurisdiction: str
+    suite: str
+    min_clients: int
+
+
+@dataclass(frozen=True, slots=True)
+class LabelFacts(_Section):
+    """The pseudo-labels that would be learned: how many are agreed, and the weakest support among them."""
+
+    kind: OutputKind
+    agreed: int
+    min_support_ppm: int
+
+
+@dataclass(frozen=True, slots=True)
+class Approval(_Section):
+    """Somebody said yes to exactly this act; the client checked that it is so."""
+
+    role: str
+    approver: str
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryFacts(_Section):
+    """What this site did lately; ``key_age_days`` is the age of its own signing key."""
+
+    releases_last_hour: int
+    releases_last_day: int
+    key_age_days: int
+
+
+@dataclass(frozen=True, slots=True)
+class Facts(_Section):
+    """Everything one decision looks at besides the policy, the budget and the time."""
+
+    action: Action
+    dataset: DatasetFacts | None = None
+    prompts: PromptFacts | None = None
+    release: ReleaseFacts | None = None
+    training: TrainingFacts | None = None
+    model: ModelFacts | None = None
+    peer: PeerFacts | None = None
+    labels: LabelFacts | None = None
+    history: HistoryFacts | None = None
+    approvals: tuple[Approval, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetSnapshot(_Section):
+    """What the ledger says is spent on a population before this act, by period, all at ``delta``.
+
+    It holds the lifetime, and every period for which the policy grants a budget.
+    """
+
+    population: str
+    delta: Decimal
+    spent: Mapping[Period, Decimal]

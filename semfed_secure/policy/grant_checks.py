@@ -1,0 +1,332 @@
+"""Checks of what is granted, and of what must hold under every policy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from semfed_secure.policy.approvals import act_of, approvers, seats_filled
+from semfed_secure.policy.checks import Check, Measure, Question, at_least, at_most, covers, is_number, one_of
+from semfed_secure.policy.facts import Action, ReleaseFacts, TrainingFacts
+from semfed_secure.policy.limit_checks import of_kind, spends
+from semfed_secure.units import Aggregation, Mechanism, OutputKind, Period
+
+if TYPE_CHECKING:
+    from semfed_secure.policy.document import DatasetGrant, PeerGrant
+
+Measurement = Callable[[Question], Measure | None]
+
+_checks: list[Check] = []
+
+
+def _check(code: str, field: str, title: str) -> Callable[[Measurement], Measurement]:
+    def register(measure: Measurement) -> Measurement:
+        _checks.append(Check(code, field, title, measure))
+        return measure
+
+    return register
+
+
+# -- facts that the action needs ------------------------------------------------------------------------------------
+
+REQUIRED: dict[Action, tuple[str, ...]] = {
+    Action.OPEN_DATASET: ("dataset",),
+    Action.JOIN: ("prompts", "peer", "history"),
+    Action.TRAIN: ("dataset", "training", "model"),
+    Action.RELEASE: ("dataset", "prompts", "release", "model", "peer", "history"),
+    Action.LEARN: ("prompts", "peer", "labels"),
+    Action.EXPORT: ("dataset",),
+}
+
+
+@_check("FACT-001", "default", "facts that the action needs")
+def _facts_present(q: Question) -> Measure:
+    required = REQUIRED[Action(q.facts.action)]
+    missing = [name for name in required if getattr(q.facts, name) is None]
+    return Measure(not missing, f"without {', '.join(missing)}" if missing else "all", required)
+
+
+# -- the document and the act -----------------------------------------------------------------------------------------
+
+
+@_check("POL-001", "effective.from", "policy is in force")
+def _begun(q: Question) -> Measure | None:
+    since = q.policy.effective.since
+    return None if since is None else Measure(since <= q.now, q.now, since)
+
+
+@_check("POL-002", "effective.until", "policy is in force")
+def _not_ended(q: Question) -> Measure | None:
+    until = q.policy.effective.until
+    return None if until is None else Measure(q.now < until, q.now, until)
+
+
+@_check("ACT-001", "grants.actions", "action")
+def _action_granted(q: Question) -> Measure:
+    granted = q.policy.grants.actions
+    return Measure(one_of(q.facts.action, granted), q.facts.action, granted)
+
+
+# -- data --------------------------------------------------------------------------------------------------------------
+
+
+def _dataset(q: Question) -> DatasetGrant | None:
+    """The grant behind the facts; where there is none, DATA-001 denies and the others have nothing to compare."""
+    return None if q.facts.dataset is None else q.policy.dataset(q.facts.dataset.id)
+
+
+@_check("DATA-001", "grants.datasets", "data set")
+def _dataset_granted(q: Question) -> Measure | None:
+    if q.facts.dataset is None:
+        return None
+    names = frozenset(grant.id for grant in q.policy.grants.datasets)
+    return Measure(one_of(q.facts.dataset.id, names), q.facts.dataset.id, names)
+
+
+@_check("DATA-002", "grants.datasets.population", "population of the data set")
+def _population_granted(q: Question) -> Measure | None:
+    grant = _dataset(q)
+    if grant is None or q.facts.dataset is None:
+        return None
+    return Measure(q.facts.dataset.population == grant.population, q.facts.dataset.population, grant.population)
+
+
+@_check("DATA-003", "grants.datasets.classification", "classification of the data set")
+def _classification_granted(q: Question) -> Measure | None:
+    grant = _dataset(q)
+    if grant is None or q.facts.dataset is None:
+        return None
+    observed = q.facts.dataset.classification
+    return Measure(observed == grant.classification, observed, grant.classification)
+
+
+@_check("DATA-004", "limits.data.deidentification", "ways of de-identification")
+def _deidentified(q: Question) -> Measure | None:
+    grant, allowed = _dataset(q), q.policy.limits.data.deidentification
+    if grant is None or allowed is None:
+        return None
+    return Measure(one_of(grant.deidentification, allowed), grant.deidentification, allowed)
+
+
+@_check("DATA-007", "limits.data.dataset_prefixes", "data set names begin with")
+def _prefixed(q: Question) -> Measure | None:
+    allowed = q.policy.limits.data.dataset_prefixes
+    if q.facts.dataset is None or allowed is None:
+        return None
+    return Measure(q.facts.dataset.id.startswith(tuple(allowed)), q.facts.dataset.id, allowed)
+
+
+# -- privacy and budget --------------------------------------------------------------------------------------------
+
+
+def _spending(q: Question) -> list[ReleaseFacts | TrainingFacts]:
+    """The sections that declare a cost, leaving out those without noise: they have no epsilon."""
+    sections = (("release", q.facts.release), ("training", q.facts.training))
+    return [section for name, section in sections if section is not None and spends(name)(q.facts)]
+
+
+@_check("DP-001", "grants.mechanisms", "privacy mechanisms")
+def _mechanism_granted(q: Question) -> Measure | None:
+    used = [section.mechanism for section in (q.facts.release, q.facts.training) if section is not None]
+    granted = q.policy.grants.mechanisms
+    return Measure(all(one_of(name, granted) for name in used), used, granted) if used else None
+
+
+@_check("DP-002", "grants.datasets.budgets", "lifetime epsilon of the population")
+def _epsilon_within_budget(q: Question) -> Measure | None:
+    grant, spending = _dataset(q), _spending(q)
+    if grant is None or not spending:
+        return None
+    totals, allowed = [section.epsilon_total for section in spending], grant.lifetime.epsilon
+    return Measure(all(at_most(total, allowed) for total in totals), totals, allowed)
+
+
+@_check("DP-003", "grants.datasets.budgets", "delta")
+def _delta_within_budget(q: Question) -> Measure | None:
+    grant, spending = _dataset(q), _spending(q)
+    if grant is None or not spending:
+        return None
+    deltas, allowed = [section.delta for section in spending], grant.lifetime.delta
+    return Measure(all(at_most(delta, allowed) for delta in deltas), deltas, allowed)
+
+
+@_check("DP-006", "default", "outputs under dp_sgd come from a model trained with it")
+def _dp_sgd_is_true(q: Question) -> Measure | None:
+    release = q.facts.release
+    if release is None or release.mechanism != Mechanism.DP_SGD:
+        return None
+    return Measure(release.model_trained_with_dp is True, release.model_trained_with_dp, True)
+
+
+@_check("BUD-001", "grants.datasets.budgets", "ledger's account of the population, at a delta no larger than granted")
+def _ledger_known(q: Question) -> Measure | None:
+    grant = _dataset(q)
+    if grant is None or not _spending(q):
+        return None
+    delta = min(budget.delta for budget in grant.budgets)
+    if q.budget is None:
+        return Measure(False, "none", (grant.population, delta))
+    known = q.budget.population == grant.population and at_most(q.budget.delta, delta)
+    return Measure(known, (q.budget.population, q.budget.delta), (grant.population, delta))
+
+
+@_check("BUD-002", "grants.datasets.budgets", "epsilon spent in each period, with room left where more is spent")
+def _no_period_exhausted(q: Question) -> Measure | None:
+    grant, spending, account = _dataset(q), _spending(q), q.budget
+    if grant is None or not spending or account is None:
+        return None
+    # What is charged already may still be released; the ledger computes the exact sums when it reserves.
+    more = any(section.epsilon_total > account.spent[Period.LIFETIME] for section in spending)
+    granted = {budget.period: budget.epsilon for budget in grant.budgets}
+    spent = {period: account.spent[period] for period in granted}
+    ok = all(
+        at_most(spent[period], granted[period]) and not (more and spent[period] == granted[period])
+        for period in granted
+    )
+    return Measure(ok, spent, granted)
+
+
+@_check("BUD-003", "default", "declared lifetime epsilon, not below what the ledger has")
+def _total_not_below_ledger(q: Question) -> Measure | None:
+    spending, account = _spending(q), q.budget
+    if not spending or account is None:
+        return None
+    totals, spent = [section.epsilon_total for section in spending], account.spent[Period.LIFETIME]
+    return Measure(is_number(spent) and all(at_least(total, spent) for total in totals), totals, spent)
+
+
+# -- what leaves ------------------------------------------------------------------------------------------------------
+
+
+@_check("KIND-001", "grants.kinds", "kind of output")
+def _kind_granted(q: Question) -> Measure | None:
+    if q.facts.release is None:
+        return None
+    granted = q.policy.grants.kinds
+    return Measure(one_of(q.facts.release.kind, granted), q.facts.release.kind, granted)
+
+
+@_check("KIND-004", "default", "mechanism and aggregation that can carry this kind of output")
+def _kind_fits(q: Question) -> Measure | None:
+    release = q.facts.release
+    if release is None:
+        return None
+    # A histogram of votes protects votes only, and text cannot be summed.
+    votes_only = release.mechanism == Mechanism.RECORD_HISTOGRAM and release.kind != OutputKind.VOTES
+    summed_text = release.kind == OutputKind.TEXT and release.aggregation != Aggregation.DIRECT
+    observed = (release.kind, release.mechanism, release.aggregation)
+    return Measure(not votes_only and not summed_text, observed, "record_histogram for votes; direct for text")
+
+
+@_check("DET-002", "default", "detectors ended without error")
+def _detectors_ended(q: Question) -> Measure | None:
+    release = q.facts.release
+    return None if release is None else Measure(release.detector_error is False, release.detector_error, False)
+
+
+def _blocked(kind: OutputKind) -> Measurement:
+    here = of_kind(kind)
+
+    def measure(q: Question) -> Measure | None:
+        blocked = getattr(q.policy.limits.release, kind.value).blocked_findings
+        if q.facts.release is None or not here(q.facts) or blocked is None:
+            return None
+        found = sorted(name for name, count in q.facts.release.findings.items() if count != 0 and name in blocked)
+        return Measure(not found, found, "none of them")
+
+    return measure
+
+
+for _kind in OutputKind:
+    _check("DET-004", f"limits.release.{_kind.value}.blocked_findings", "findings that block a release")(
+        _blocked(_kind)
+    )
+
+
+# -- prompts, models, peers ------------------------------------------------------------------------------------------
+
+
+@_check("PRM-001", "grants.prompts", "prompt set")
+def _prompts_granted(q: Question) -> Measure | None:
+    if q.facts.prompts is None:
+        return None
+    granted = q.policy.grants.prompts
+    return Measure(one_of(q.facts.prompts.digest, granted), q.facts.prompts.digest, granted)
+
+
+@_check("MOD-001", "grants.models", "model family")
+def _family_granted(q: Question) -> Measure | None:
+    if q.facts.model is None:
+        return None
+    families = frozenset(grant.family for grant in q.policy.grants.models)
+    return Measure(one_of(q.facts.model.family, families), q.facts.model.family, families)
+
+
+@_check("MOD-002", "grants.models.digest", "weights of the model")
+def _weights_granted(q: Question) -> Measure | None:
+    model = q.facts.model
+    if model is None:
+        return None
+    digests = {grant.digest for grant in q.policy.grants.models if grant.family == model.family}
+    unpinned = None in digests and q.policy.limits.models.pinned_weights is not True
+    pinned = frozenset(digest for digest in digests if digest is not None)
+    return Measure(unpinned or one_of(model.digest, pinned), model.digest, pinned)
+
+
+def _peer(q: Question) -> PeerGrant | None:
+    peer = q.facts.peer
+    if peer is None:
+        return None
+    return next((grant for grant in q.policy.grants.peers if grant.server_id == peer.server_id), None)
+
+
+@_check("PEER-001", "grants.peers", "server")
+def _server_granted(q: Question) -> Measure | None:
+    if q.facts.peer is None:
+        return None
+    names = frozenset(grant.server_id for grant in q.policy.grants.peers)
+    return Measure(one_of(q.facts.peer.server_id, names), q.facts.peer.server_id, names)
+
+
+@_check("PEER-002", "grants.peers.federation", "federation of the server")
+def _federation_granted(q: Question) -> Measure | None:
+    grant = _peer(q)
+    if grant is None or q.facts.peer is None:
+        return None
+    return Measure(q.facts.peer.federation == grant.federation, q.facts.peer.federation, grant.federation)
+
+
+@_check("PEER-003", "grants.peers.signing_key_ids", "signing keys of the server")
+def _server_keys_pinned(q: Question) -> Measure | None:
+    grant = _peer(q)
+    if grant is None or q.facts.peer is None:
+        return None
+    observed = q.facts.peer.signing_key_ids
+    return Measure(bool(observed) and covers(grant.signing_key_ids, set(observed)), observed, grant.signing_key_ids)
+
+
+@_check("PEER-004", "grants.peers.jurisdiction", "jurisdiction of the server")
+def _jurisdiction_granted(q: Question) -> Measure | None:
+    grant = _peer(q)
+    if grant is None or q.facts.peer is None:
+        return None
+    return Measure(q.facts.peer.jurisdiction == grant.jurisdiction, q.facts.peer.jurisdiction, grant.jurisdiction)
+
+
+# -- approvals ---------------------------------------------------------------------------------------------------------
+
+APPROVAL = "APR-001"
+
+
+@_check(APPROVAL, "limits.approvals", "approvals")
+def _approved(q: Question) -> Measure | None:
+    act = act_of(q.facts)
+    required = None if act is None else getattr(q.policy.limits.approvals, act.value)
+    if act is None or not required:
+        return None
+    found = approvers(q.facts, q.policy, act, q.now)
+    observed = {role: len(found.get(role, ())) for role in required}
+    return Measure(seats_filled(required, found) == sum(required.values()), observed, required)
+
+
+GRANT_CHECKS: tuple[Check, ...] = tuple(_checks)
