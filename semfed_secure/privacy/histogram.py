@@ -7,6 +7,7 @@ numbers are integers, so the attacks on floating-point noise (Mironov 2012) do n
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from typing import TYPE_CHECKING, NewType, TypeAlias
 
@@ -36,8 +37,9 @@ def count_votes(votes: Iterable[Vote], shape: tuple[int, int]) -> Counts:
     """Count one vote of each entity into a (prompts, candidates) histogram.
 
     An entity that casts several votes is reduced by a rule that reads its own votes only: its most frequent cell
-    counts, the first in (prompt, candidate) order among equals. So adding or removing one entity changes exactly one
-    count by exactly one, whatever it casts.
+    counts; among equals the one whose SHA-256 with the entity's id is least, so that the votes of many entities
+    spread over the prompts. So adding or removing one entity changes exactly one count by exactly one, whatever it
+    casts.
 
     Raises:
         ConfigurationError: SF141 for a shape without cells or above `MAX_CELLS`; SF142 for votes without entity or of
@@ -54,10 +56,16 @@ def count_votes(votes: Iterable[Vote], shape: tuple[int, int]) -> Counts:
     if len(ballots) < MIN_ENTITIES:
         raise ConfigurationError("SF142", f"votes of at least {MIN_ENTITIES} entities are needed")
     counts = np.zeros((prompts, candidates), dtype=np.int64)
-    for ballot in ballots.values():
+    for entity_id, ballot in ballots.items():
         # INVARIANT: one increment per entity; this line is the sensitivity.
-        counts[min(ballot, key=lambda cell: (-ballot[cell], cell))] += 1
+        counts[_one_cell(entity_id, ballot)] += 1
     return counts
+
+
+def _one_cell(entity_id: str, ballot: Counter[tuple[int, int]]) -> tuple[int, int]:
+    most = max(ballot.values())
+    cells = [cell for cell, times in ballot.items() if times == most]
+    return min(cells, key=lambda cell: hashlib.sha256(f"{cell[0]},{cell[1]},{entity_id}".encode()).digest())
 
 
 def add_noise(counts: Counts, *, sigma: Number) -> NoisyCounts:

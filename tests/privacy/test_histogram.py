@@ -1,6 +1,7 @@
 """record_histogram: one entity moves one count by one, and the noise is the discrete Gaussian it claims to be."""
 
 import builtins
+import hashlib
 import math
 
 import numpy as np
@@ -38,13 +39,22 @@ def test_one_entity_is_one_vote_whatever_it_casts_and_in_any_order(cast, random)
     assert np.array_equal(counts, histogram.count_votes(base, SHAPE))
 
 
-def test_several_votes_reduce_to_the_most_frequent_then_the_first_cell():
-    """The documented rule: most frequent cell, first in (prompt, candidate) order among equals."""
-    cast = [("a", 3, 2), ("a", 1, 0), ("a", 3, 2), ("b", 2, 2), ("b", 2, 1), ("b", 3, 0)]
-    counts = histogram.count_votes(cast, SHAPE)
-    assert counts[3, 2] == 1
-    assert counts[2, 1] == 1
+def test_several_votes_reduce_to_the_most_frequent_cell():
+    """The documented rule, first part: an entity's most frequent cell counts."""
+    counts = histogram.count_votes([("a", 3, 2), ("a", 1, 0), ("a", 3, 2), ("b", 0, 0)], SHAPE)
+    assert counts[3, 2] == counts[0, 0] == 1
     assert counts.sum() == 2
+
+
+def test_equal_votes_reduce_by_the_digest_and_spread():
+    """The documented rule, second part: among equals the least digest; over many entities no cell is favoured."""
+    cells = [(prompt, candidate) for prompt in range(4) for candidate in range(3)]
+    counts = histogram.count_votes([(f"e{n}", *cell) for n in range(2400) for cell in cells], SHAPE)
+    assert chisquare(counts.reshape(-1)).pvalue > 1e-6
+    by_hand = min(cells, key=lambda cell: hashlib.sha256(f"{cell[0]},{cell[1]},e7".encode()).digest())
+    alone = histogram.count_votes([*(("e7", *cell) for cell in cells), ("z", 0, 0), ("z", 0, 0)], SHAPE)
+    alone[0, 0] -= 1
+    assert alone[by_hand] == 1
 
 
 @pytest.mark.parametrize("cast", [[], [("a", 0, 0)], [("a", 0, 0)] * 9, [("", 0, 0), ("b", 0, 0)], [(None, 0, 0)]])
