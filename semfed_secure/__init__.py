@@ -1,1 +1,3 @@
 """Privacy-hardened semantic consensus for federated fine-tuning of language models."""
+
+__version__ = "0.1.0"

@@ -62,6 +62,7 @@ CATALOGUE: dict[str, ErrorCode] = {
         SF104=("input data is not valid", "correct the line that the message names"),
         SF105=("a value is outside its declared range", "use a value inside the range"),
         SF106=("a model package cannot be downloaded", "check that pip reaches a package index, or fill the model cache"),
+        SF107=("a part of the demo stopped", "read its log, which the message or the fields name"),
         # -- SF11x policy documents
         SF111=("policy document is not valid", "run `semfed policy lint` and correct the field"),
         SF112=("policy loosens what it extends", "a child policy may only tighten: lower the named limit"),

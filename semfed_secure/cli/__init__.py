@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from semfed_secure import __version__
 from semfed_secure.errors import ExitCode, SemfedError
 
 if TYPE_CHECKING:
@@ -85,9 +86,7 @@ def _dispatch(arguments: list[str]) -> int:
         sys.stdout.write(usage())
         return ExitCode.OK if arguments else ExitCode.USAGE
     if name == "--version":
-        from importlib.metadata import version
-
-        sys.stdout.write(f"semfed {version('semfed-secure')}\n")
+        sys.stdout.write(f"semfed {__version__}\n")
         return ExitCode.OK
     if name not in SUB_COMMANDS:
         sys.stderr.write(f"semfed: no command `{name}`: see `semfed --help`\n")
