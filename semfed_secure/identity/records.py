@@ -1,0 +1,165 @@
+"""Member records: an organisation's own signed account of who it is and which keys speak for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from semfed_secure.clock import to_ms
+from semfed_secure.crypto.keys import SealingKey, VerificationKey
+from semfed_secure.crypto.signing import sign_by_all, verify_by_several
+from semfed_secure.errors import PeerError
+from semfed_secure.identity.codecs import LOG_KEY, nested_key
+from semfed_secure.wire.cbor import Limits
+from semfed_secure.wire.cose import MessageType, parse_signed, signed_limits
+from semfed_secure.wire.schema import (
+    INSTANT_MS,
+    NAME,
+    Codec,
+    Message,
+    WireValueError,
+    choice,
+    many,
+    maybe,
+    record,
+    text,
+    whole,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from semfed_secure.crypto.keys import SigningKey
+    from semfed_secure.ids import FederationId, MemberId
+
+MAX_SIGNING_KEYS = 4
+"""The key in use, the next one, and room for a second signer."""
+_RECORD_LIMITS = Limits(max_bytes=20 * 1024)
+MAX_RECORD_BYTES = signed_limits(_RECORD_LIMITS, 2 * MAX_SIGNING_KEYS).max_bytes
+"""A signed member record."""
+
+
+class Role(StrEnum):
+    """What a member may do in its federation."""
+
+    CLIENT = "client"
+    SERVER = "server"
+    HELPER = "helper"
+    WITNESS = "witness"
+    AUDITOR = "auditor"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberRecord:
+    """One organisation of a federation, with the keys that speak for it.
+
+    A record that `verify_record` returned was signed by every one of its signing keys: nobody can list a key that
+    is not theirs. The sealing key and the log key are the member's claim, covered by those signatures.
+
+    Attributes:
+        domain: The organisation's domain name.
+        jurisdiction: Whose law it answers to, e.g. ``US``, ``US-CA``, ``DE``.
+        sealing_key: What is sealed to this member is sealed to this key; servers and helpers need one.
+        log_key: The C2SP verifier key of its audit log, as `semfed_secure.crypto.log_keys` prints it.
+        sequence: Rises with every new record of this member.
+    """
+
+    federation: FederationId
+    member_id: MemberId
+    domain: str
+    jurisdiction: str
+    roles: frozenset[Role]
+    signing_keys: tuple[VerificationKey, ...]
+    sealing_key: SealingKey | None
+    log_key: str
+    valid_from_ms: int
+    valid_until_ms: int
+    sequence: int
+
+    def valid_at(self, at: datetime) -> bool:
+        """Whether ``at`` lies in the record's own term; the end is excluded."""
+        return self.valid_from_ms <= to_ms(at) < self.valid_until_ms
+
+
+def create_record(record: MemberRecord, keys: Sequence[SigningKey]) -> bytes:
+    """Sign ``record`` with every key in it; ``keys`` are their private halves, in the same order.
+
+    Raises:
+        ValueError: ``keys`` are not exactly those that the record lists.
+        ConfigurationError: ``SF105`` if a field is out of range.
+    """
+    if tuple(key.public for key in keys) != record.signing_keys:
+        raise ValueError("the private half of every signing key of the record was expected")
+    return sign_by_all(MessageType.MEMBER_RECORD, _RECORD.encode(record), keys)
+
+
+def verify_record(data: bytes) -> MemberRecord:
+    """Verify that a member record is signed by every signing key that it lists, and return it.
+
+    This proves possession of those keys, not that the organisation is who it says: that is the federation root's
+    decision, which stands in the roster.
+
+    Raises:
+        PeerError: ``SF331``, whatever is wrong with it.
+    """
+    try:
+        # The keys come from the payload that they are to verify; nothing else of it is used before they have.
+        unverified = _RECORD.parse(parse_signed(data, limits=Limits(max_bytes=MAX_RECORD_BYTES)).payload)
+        verified = verify_by_several(
+            MessageType.MEMBER_RECORD,
+            data,
+            unverified.signing_keys,
+            limits=_RECORD_LIMITS,
+            max_signers=MAX_SIGNING_KEYS,
+        )
+    except PeerError as error:
+        raise PeerError("SF331", f"a member record was expected: {error.message}", cause=error.code) from error
+    if verified.key_ids != {key.key_id for key in unverified.signing_keys}:
+        raise PeerError("SF331", "the signature of every key of the record was expected")
+    return unverified
+
+
+def _pack_roles(roles: Any) -> list[str]:
+    return sorted(role.value for role in roles)
+
+
+def _unpack_roles(value: Any) -> frozenset[Role]:
+    roles = many(choice(Role), len(Role), 1).unpack(value)
+    if [role.value for role in roles] != sorted({role.value for role in roles}):
+        raise WireValueError("sorted roles without repeats were expected")
+    return frozenset(roles)
+
+
+def _holds_together(record: MemberRecord) -> None:
+    if record.valid_from_ms >= record.valid_until_ms:
+        raise WireValueError("a term that ends after it begins was expected")
+    if record.sealing_key is None and record.roles & {Role.SERVER, Role.HELPER}:
+        raise WireValueError("a sealing key was expected for a server or helper")
+    if len({key.key_id for key in record.signing_keys}) != len(record.signing_keys):
+        raise WireValueError("signing keys without repeats were expected")
+
+
+_RECORD = Message(
+    MessageType.MEMBER_RECORD.value,
+    1,
+    record(
+        MemberRecord,
+        {
+            2: ("federation", NAME),
+            3: ("member_id", NAME),
+            4: ("domain", text(253, r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")),
+            5: ("jurisdiction", text(6, r"[A-Z]{2}(-[A-Z0-9]{1,3})?")),
+            6: ("roles", Codec(_pack_roles, _unpack_roles)),
+            7: ("signing_keys", many(nested_key(VerificationKey), MAX_SIGNING_KEYS, 1)),
+            8: ("sealing_key", maybe(nested_key(SealingKey))),
+            9: ("log_key", LOG_KEY),
+            10: ("valid_from_ms", INSTANT_MS),
+            11: ("valid_until_ms", INSTANT_MS),
+            12: ("sequence", whole(1, 2**63 - 1)),
+        },
+        _holds_together,
+    ),
+    _RECORD_LIMITS,
+)
