@@ -20,8 +20,6 @@ from semfed_secure.policy.facts import Action
 from semfed_secure.policy.tightening import Rule, Section, limit
 from semfed_secure.units import Aggregation, Mechanism, OutputKind, Period, PrivacyUnit, Relation
 
-FORMAT = "semfed/policy/1"
-
 _DECIMAL = re.compile(r"[0-9]{1,6}(\.[0-9]{1,30})?(e-[0-9]{1,2})?\Z")
 _DECIMAL_ADVICE = 'write it as a decimal in quotes, such as "8.0" or "1e-6"'
 
@@ -76,7 +74,7 @@ class Act(StrEnum):
 class Effective(Section):
     """When the policy is in force; outside it everything is denied."""
 
-    since: AwareDatetime | None = limit(Rule.AT_LEAST, "in force from", alias="from")
+    since: AwareDatetime | None = limit(Rule.AT_LEAST, "in force since")
     until: AwareDatetime | None = limit(Rule.AT_MOST, "in force until")
 
 
@@ -110,7 +108,7 @@ class KindLimits(Section):
     dp_trained_model: bool | None = limit(Rule.MUST, "the model was trained with differential privacy")
     detectors: frozenset[Name] | None = limit(Rule.ALL_OF, "detectors that looked at every output")
     max_findings: Count | None = limit(Rule.AT_MOST, "findings of the detectors in one bundle")
-    blocked_findings: frozenset[Name] | None = limit(Rule.ALL_OF, "finding kinds of which one is too many")
+    tolerated_findings: frozenset[Name] | None = limit(Rule.ONLY, "kinds of finding that are tolerated")
 
 
 class ReleaseLimits(Section):
@@ -289,7 +287,7 @@ class Grants(Section):
 class PolicyDocument(Section):
     """One policy file: a pack, an organisation's policy, or the policy of one site or data set."""
 
-    policy: Literal["semfed/policy/1"]
+    format: Literal["semfed/policy/1"]
     id: Name
     version: Version
     title: Line

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 class Source:
     """One document that went into an effective policy."""
 
-    reference: str
     id: str
     version: str
     digest: Digest

@@ -32,7 +32,7 @@ class Action(StrEnum):
 @dataclass(frozen=True, slots=True)
 class _Section:
     # Case files are read into these classes: an unknown key there must be an error, not silence.
-    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
+    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True, "allow_inf_nan": True}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,10 @@ class PromptFacts(_Section):
 
 @dataclass(frozen=True, slots=True)
 class ReleaseFacts(_Section):
-    """The bundle that would leave; ``epsilon_total`` is the population's lifetime total after it."""
+    """The bundle that would leave; ``epsilon_total`` is the population's lifetime total after it.
+
+    ``findings`` counts, by kind, what detectors found in outputs that would leave; an output that is held back has none.
+    """
 
     kind: OutputKind
     items: int

@@ -49,7 +49,7 @@ def _facts_present(q: Question) -> Measure:
 # -- the document and the act -----------------------------------------------------------------------------------------
 
 
-@_check("POL-001", "effective.from", "policy is in force")
+@_check("POL-001", "effective.since", "policy is in force")
 def _begun(q: Question) -> Measure | None:
     since = q.policy.effective.since
     return None if since is None else Measure(since <= q.now, q.now, since)
@@ -224,23 +224,22 @@ def _detectors_ended(q: Question) -> Measure | None:
     return None if release is None else Measure(release.detector_error is False, release.detector_error, False)
 
 
-def _blocked(kind: OutputKind) -> Measurement:
+def _tolerated(kind: OutputKind) -> Measurement:
     here = of_kind(kind)
 
     def measure(q: Question) -> Measure | None:
-        blocked = getattr(q.policy.limits.release, kind.value).blocked_findings
-        if q.facts.release is None or not here(q.facts) or blocked is None:
+        tolerated = getattr(q.policy.limits.release, kind.value).tolerated_findings
+        if q.facts.release is None or not here(q.facts) or tolerated is None:
             return None
-        found = sorted(name for name, count in q.facts.release.findings.items() if count != 0 and name in blocked)
-        return Measure(not found, found, "none of them")
+        found = frozenset(name for name, count in q.facts.release.findings.items() if count != 0)
+        return Measure(found <= tolerated, found, tolerated)
 
     return measure
 
 
 for _kind in OutputKind:
-    _check("DET-004", f"limits.release.{_kind.value}.blocked_findings", "findings that block a release")(
-        _blocked(_kind)
-    )
+    _field = f"limits.release.{_kind.value}.tolerated_findings"
+    _check("DET-004", _field, "kinds of finding in the outputs")(_tolerated(_kind))
 
 
 # -- prompts, models, peers ------------------------------------------------------------------------------------------

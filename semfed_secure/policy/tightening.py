@@ -50,9 +50,9 @@ class Section(BaseModel):
 S = TypeVar("S", bound=Section)
 
 
-def limit(rule: Rule, description: str, **constraints: Any) -> Any:
+def limit(rule: Rule, description: str) -> Any:
     """Declare a limit: absent by default, marked with what tightens it."""
-    return Field(default=None, description=description, json_schema_extra={MARK: rule.value}, **constraints)
+    return Field(default=None, description=description, json_schema_extra={MARK: rule.value})
 
 
 def rule_of(field: FieldInfo) -> Rule | None:
@@ -132,9 +132,7 @@ def without(section: S, path: str) -> S:
 def plain(value: Any) -> Any:
     """JSON-ready form of a limit's value, sets sorted, decimals exact: what is digested and shown."""
     if isinstance(value, Section):
-        fields = type(value).model_fields.items()
-        present = {field.alias or name: getattr(value, name) for name, field in fields}
-        return {name: plain(item) for name, item in present.items() if item is not None}
+        return {name: plain(item) for name, item in value if item is not None}
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in sorted(value.items())}
     if isinstance(value, frozenset):
