@@ -26,10 +26,12 @@ from semfed_secure.wire.cbor import Limits
 from semfed_secure.wire.schema import Message, WireValueError, choice, octets, record, text, whole
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 AnyKey: TypeAlias = SigningKey | OpeningKey | LogSigningKey
 
+PASSPHRASE_VARIABLE = "SEMFED_PASSPHRASE"  # noqa: S105 - the name of a variable, not its content
 MIN_PASSPHRASE_BYTES = 8
 """NIST SP 800-63B's floor; a key that a machine loads deserves a random one of 32."""
 _FILE_LIMITS = Limits(max_bytes=2 * 1024)
@@ -151,6 +153,21 @@ def load_log_key(path: Path, passphrase: bytes) -> LogSigningKey:
     return LogSigningKey.from_secret(name, material.reveal())
 
 
+def read_passphrase(file: Path | None, environ: Mapping[str, str]) -> bytes:
+    """The passphrase of this member's key files: the content of ``file``, or of ``SEMFED_PASSPHRASE``.
+
+    A line end after it is not part of it. The file is preferred: other processes may see the environment.
+
+    Raises:
+        ConfigurationError: ``SF102`` neither is given, or the file cannot be read; ``SF122`` others can read it.
+    """
+    if file is not None:
+        return _read_private(file).rstrip(b"\r\n")
+    if PASSPHRASE_VARIABLE not in environ:
+        raise ConfigurationError("SF102", f"a passphrase file or the variable {PASSPHRASE_VARIABLE} was expected")
+    return environ[PASSPHRASE_VARIABLE].encode().rstrip(b"\r\n")
+
+
 def _describe(key: AnyKey) -> tuple[_Kind, str]:
     if isinstance(key, LogSigningKey):
         return _Kind.LOG, key.name
@@ -197,7 +214,7 @@ def _read_private(path: Path) -> bytes:
             mode = os.fstat(file.fileno()).st_mode
             data = file.read(_FILE_LIMITS.max_bytes + 1)
     except OSError as error:
-        raise ConfigurationError("SF102", f"a readable key file was expected at {path}: {error.strerror}") from None
+        raise ConfigurationError("SF102", f"a readable file was expected at {path}: {error.strerror}") from None
     if mode & _OTHERS:
         raise ConfigurationError("SF122", f"mode 0600 was expected of {path}, found {stat.S_IMODE(mode):04o}")
     return data

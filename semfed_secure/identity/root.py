@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from semfed_secure.ids import FederationId
 
 MAX_ROOT_KEYS = 16
+MAX_ROOT_BYTES = 48 * 1024
+"""Sixteen hybrid public keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,5 +69,5 @@ _ROOT = Message(
         },
         _threshold_can_be_met,
     ),
-    Limits(max_bytes=48 * 1024),
+    Limits(max_bytes=MAX_ROOT_BYTES),
 )

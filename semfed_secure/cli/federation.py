@@ -1,0 +1,157 @@
+"""``semfed federation``: found a federation, enrol its members, show its roster."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from semfed_secure.cli.output import JsonOption, emit, table
+from semfed_secure.clock import SystemClock, from_ms, to_iso
+from semfed_secure.crypto.key_files import read_passphrase
+from semfed_secure.identity.federation_files import (
+    ROOT_FILE,
+    ROSTER_FILE,
+    FederationDirectory,
+    found_federation,
+)
+from semfed_secure.identity.files import read_bounded
+from semfed_secure.identity.records import MAX_RECORD_BYTES
+from semfed_secure.ids import FederationId, hex_digest
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from semfed_secure.identity.records import MemberRecord
+    from semfed_secure.identity.roster import Roster
+
+app = typer.Typer(
+    help="Found a federation and enrol its members.", no_args_is_help=True, pretty_exceptions_enable=False
+)
+
+Directory = Annotated[Path, typer.Argument(help="The federation root's directory.", show_default=False)]
+PassphraseFile = Annotated[
+    Path | None,
+    typer.Option("--passphrase-file", help="Holds the passphrase of the key files; else SEMFED_PASSPHRASE does."),
+]
+ValidDays = Annotated[
+    int, typer.Option("--valid-days", min=1, max=3650, help="Days from now until members refuse the roster.")
+]
+
+
+@app.command()
+def init(
+    directory: Directory,
+    federation: Annotated[str, typer.Option("--id", help="The federation's name: a-z 0-9 . _ -", show_default=False)],
+    root_keys: Annotated[int, typer.Option("--root-keys", min=1, max=16, help="Root keys to generate.")] = 1,
+    threshold: Annotated[int, typer.Option("--threshold", min=1, max=16, help="How many must sign a roster.")] = 1,
+    valid_days: ValidDays = 90,
+    passphrase_file: PassphraseFile = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Generate the root keys, and sign the first roster, which has no members."""
+    found_federation(
+        directory,
+        federation=FederationId(federation),
+        root_keys=root_keys,
+        threshold=threshold,
+        passphrase=read_passphrase(passphrase_file, os.environ),
+        now=SystemClock().now(),
+        valid_for=timedelta(days=valid_days),
+    )
+    document = _describe(FederationDirectory(directory), directory)
+    emit(
+        document,
+        as_json=as_json,
+        text=f"Founded {federation}: {threshold} of {root_keys} root keys sign a roster.\n"
+        f"Members pin {document['root_file']}\n"
+        f"and compare its digest over another channel:\n{document['root_digest']}",
+    )
+
+
+@app.command("add-member")
+def add_member(
+    directory: Directory,
+    record: Annotated[Path, typer.Argument(help="The member.record that `semfed keys create` wrote.")],
+    valid_days: ValidDays = 90,
+    passphrase_file: PassphraseFile = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Sign a new roster with this member in it; a known member's new record needs a higher sequence."""
+    federation = FederationDirectory(directory)
+    member = federation.add_member(
+        read_bounded(record, MAX_RECORD_BYTES),
+        passphrase=read_passphrase(passphrase_file, os.environ),
+        now=SystemClock().now(),
+        valid_for=timedelta(days=valid_days),
+    )
+    document = _describe(federation, directory) | {"added": member.member_id}
+    roles = ", ".join(sorted(member.roles))
+    emit(
+        document,
+        as_json=as_json,
+        text=f"Added {member.member_id} ({roles}, {member.jurisdiction}).\n"
+        f"Roster {document['sequence']} is in force until {document['expires_at']}: {document['roster_file']}",
+    )
+
+
+@app.command()
+def roster(directory: Directory, as_json: JsonOption = False) -> None:
+    """Verify the newest roster and show who is a member."""
+    now = SystemClock().now()
+    federation = FederationDirectory(directory)
+    verified = federation.roster(now=now)
+    document = _describe(federation, directory)
+    emit(
+        document | {"members": [_member(verified, record, now) for record in verified.records]},
+        as_json=as_json,
+        text=lambda: (
+            f"{document['federation']}, roster {document['sequence']}, until {document['expires_at']}\n\n"
+            + table(
+                ("member", "roles", "jurisdiction", "domain", "valid until", "status"),
+                [_row(_member(verified, record, now)) for record in verified.records],
+            )
+        ),
+    )
+
+
+def _member(roster: Roster, record: MemberRecord, now: datetime) -> dict[str, str | int | list[str]]:
+    return {
+        "member": record.member_id,
+        "roles": sorted(record.roles),
+        "jurisdiction": record.jurisdiction,
+        "domain": record.domain,
+        "sequence": record.sequence,
+        "valid_until": to_iso(from_ms(record.valid_until_ms)),
+        "status": _status(roster, record, now),
+        "signing_key_ids": [key.key_id for key in record.signing_keys],
+    }
+
+
+def _row(member: dict[str, str | int | list[str]]) -> list[object]:
+    columns = ("member", "roles", "jurisdiction", "domain", "valid_until", "status")
+    return [", ".join(cell) if isinstance(cell := member[column], list) else cell for column in columns]
+
+
+def _status(roster: Roster, record: MemberRecord, now: datetime) -> str:
+    if roster.revoked(record, at=now):
+        return "revoked"
+    return "valid" if record.valid_at(now) else "outside its term"
+
+
+def _describe(federation: FederationDirectory, directory: Path) -> dict[str, object]:
+    roster = federation.roster(now=SystemClock().now())
+    return {
+        "federation": roster.federation,
+        "root_digest": hex_digest(federation.root.digest),
+        "root_file": str(directory / ROOT_FILE),
+        "threshold": federation.root.threshold,
+        "root_keys": len(federation.root.keys),
+        "roster_file": str(directory / ROSTER_FILE),
+        "roster_digest": hex_digest(roster.digest),
+        "sequence": roster.sequence,
+        "expires_at": to_iso(from_ms(roster.expires_at_ms)),
+    }

@@ -1,0 +1,225 @@
+"""The directory of a federation root: its public root, its private root keys, and every roster it signed.
+
+::
+
+    federation.root     what members pin
+    root-1.key …        one per root key, sealed under the passphrase; may live on other machines
+    rosters/0000001     every roster, by sequence
+    roster              a copy of the newest, to hand out
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from semfed_secure.clock import from_ms, to_iso, to_ms
+from semfed_secure.crypto.key_files import load_signing_key, save_key
+from semfed_secure.crypto.keys import SigningKey
+from semfed_secure.crypto.private import Secret
+from semfed_secure.errors import ConfigurationError, PeerError
+from semfed_secure.identity.files import (
+    make_private_directory,
+    read_bounded,
+    refuse_existing,
+    replace_file,
+    write_new,
+)
+from semfed_secure.identity.records import MemberRecord, verify_record
+from semfed_secure.identity.root import MAX_ROOT_BYTES, FederationRoot
+from semfed_secure.identity.roster import (
+    MAX_ROSTER_FILE_BYTES,
+    Revocation,
+    Roster,
+    roster_records,
+    sign_roster,
+    verify_roster,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime, timedelta
+    from pathlib import Path
+
+    from semfed_secure.ids import FederationId, MemberId
+
+ROOT_FILE, ROSTER_FILE, HISTORY = "federation.root", "roster", "rosters"
+
+
+def load_root(path: Path) -> FederationRoot:
+    """Read a root file.
+
+    Raises:
+        ConfigurationError: ``SF102``.
+        PeerError: ``SF301``, ``SF302`` or ``SF303``.
+    """
+    return FederationRoot.parse(read_bounded(path, MAX_ROOT_BYTES))
+
+
+def found_federation(
+    directory: Path,
+    *,
+    federation: FederationId,
+    root_keys: int,
+    threshold: int,
+    passphrase: bytes,
+    now: datetime,
+    valid_for: timedelta,
+) -> FederationRoot:
+    """Generate root keys, write the root file, and sign the first roster, which is empty.
+
+    No existing file is touched.
+
+    Raises:
+        ConfigurationError: ``SF105`` a field is out of range; ``SF123`` a file exists; ``SF102`` cannot write.
+    """
+    hidden = Secret(passphrase)
+    del passphrase
+    keys = [SigningKey.generate() for _ in range(root_keys)]
+    root = FederationRoot(federation, threshold, tuple(key.public for key in keys))
+    encoded = root.encode()  # refuses bad fields before anything is written
+    make_private_directory(directory)
+    make_private_directory(directory / HISTORY)
+    refuse_existing(directory / ROOT_FILE, *(_key_path(directory, number) for number in range(1, root_keys + 1)))
+    for number, key in enumerate(keys, 1):
+        save_key(_key_path(directory, number), key, hidden.reveal())
+    write_new(directory / ROOT_FILE, encoded)
+    roster = sign_roster([], root=root, keys=keys[:threshold], sequence=1, issued_at=now, expires_at=now + valid_for)
+    _publish(directory, 1, roster)
+    return root
+
+
+class FederationDirectory:
+    """What a federation root does with its directory: read the roster, add a member, revoke one.
+
+    Each change signs a new roster with the next sequence and a new term, and keeps all before it. Of two changes
+    at the same time one fails and changes nothing.
+    """
+
+    __slots__ = ("_directory", "root")
+
+    def __init__(self, directory: Path) -> None:
+        """Open the directory that `found_federation` made.
+
+        Raises:
+            ConfigurationError: ``SF102``.
+            PeerError: ``SF301``, ``SF302`` or ``SF303``.
+        """
+        self._directory = directory
+        self.root = load_root(directory / ROOT_FILE)
+
+    def roster(self, *, now: datetime) -> Roster:
+        """The newest roster, verified.
+
+        Raises:
+            PeerError: ``SF322``, also if it has expired.
+        """
+        return verify_roster(self._read_roster(), root=self.root, now=now, last_sequence=0)
+
+    def add_member(self, record: bytes, *, passphrase: bytes, now: datetime, valid_for: timedelta) -> MemberRecord:
+        """Sign a roster with ``record`` in it, in place of an earlier record of the same member.
+
+        Adding the very record that stands there renews the roster's term.
+
+        Raises:
+            PeerError: ``SF331`` the record does not verify, is of another federation, out of its term, revoked, or
+                not newer than the one it replaces; ``SF322`` the present roster does not verify, or the new one
+                would not (a signing key of another member).
+            ConfigurationError: as `load_signing_key`; ``SF123`` another change came first.
+        """
+        hidden = Secret(passphrase)
+        del passphrase
+        member = verify_record(record)
+        roster, records = self._present()
+        self._check_enrolment(member, record, roster, records, now)
+        others = [data for data in records if verify_record(data).member_id != member.member_id]
+        self._sign(roster, [*others, record], roster.revocations, hidden, now, valid_for)
+        return member
+
+    def revoke(
+        self, member_id: MemberId, *, reason: str, passphrase: bytes, now: datetime, valid_for: timedelta
+    ) -> Revocation:
+        """Sign a roster in which the member's present record is revoked from ``now`` on.
+
+        The record stays listed, so that what it signed before can still be judged.
+
+        Raises:
+            PeerError: ``SF306`` no such member; ``SF322`` the present roster does not verify.
+            ConfigurationError: as `load_signing_key`; ``SF123`` another change came first.
+        """
+        hidden = Secret(passphrase)
+        del passphrase
+        roster, records = self._present()
+        present = [record for record in roster.records if record.member_id == member_id]
+        if not present:
+            raise PeerError("SF306", f"a member of {self.root.federation} was expected, {member_id} is none")
+        revocation = Revocation(member_id, present[0].sequence, to_ms(now), reason)
+        self._sign(roster, records, (*roster.revocations, revocation), hidden, now, valid_for)
+        return revocation
+
+    def _check_enrolment(
+        self, member: MemberRecord, record: bytes, roster: Roster, records: Sequence[bytes], now: datetime
+    ) -> None:
+        if member.federation != self.root.federation:
+            raise PeerError("SF331", f"a record of {self.root.federation} was expected, found {member.federation}")
+        if to_ms(now) >= member.valid_until_ms:
+            ended = to_iso(from_ms(member.valid_until_ms))
+            raise PeerError("SF331", f"a record in its term was expected, this one ended at {ended}")
+        earlier = [
+            revocation.up_to_sequence for revocation in roster.revocations if revocation.member_id == member.member_id
+        ]
+        if record not in records:
+            earlier += [known.sequence for known in roster.records if known.member_id == member.member_id]
+        if member.sequence <= max(earlier, default=0):
+            raise PeerError(
+                "SF331", f"a record of {member.member_id} with a sequence above {max(earlier)} was expected"
+            )
+
+    def _present(self) -> tuple[Roster, tuple[bytes, ...]]:
+        """The newest roster, whose term does not matter to the one who renews it, and its signed records."""
+        data = self._read_roster()
+        roster = verify_roster(data, root=self.root, now=from_ms(0), last_sequence=0)
+        return roster, roster_records(data)
+
+    def _read_roster(self) -> bytes:
+        # Not the copy: it lags behind if a change was interrupted between the two.
+        newest = max((self._directory / HISTORY).glob("[0-9]*"), default=self._directory / HISTORY / "0000001")
+        return read_bounded(newest, MAX_ROSTER_FILE_BYTES)
+
+    def _sign(
+        self,
+        roster: Roster,
+        records: Sequence[bytes],
+        revocations: Sequence[Revocation],
+        passphrase: Secret,
+        now: datetime,
+        valid_for: timedelta,
+    ) -> None:
+        sequence = roster.sequence + 1
+        data = sign_roster(
+            records,
+            root=self.root,
+            keys=self._root_keys(passphrase),
+            sequence=sequence,
+            issued_at=now,
+            expires_at=now + valid_for,
+            revocations=revocations,
+        )
+        _publish(self._directory, sequence, data)
+
+    def _root_keys(self, passphrase: Secret) -> list[SigningKey]:
+        """As many root keys as the threshold asks for, of those that lie here."""
+        here = [_key_path(self._directory, number) for number in range(1, len(self.root.keys) + 1)]
+        here = [path for path in here if path.exists()][: self.root.threshold]
+        if len(here) < self.root.threshold:
+            raise ConfigurationError("SF102", f"{self.root.threshold} root keys were expected, found {len(here)}")
+        return [load_signing_key(path, passphrase.reveal()) for path in here]
+
+
+def _key_path(directory: Path, number: int) -> Path:
+    return directory / f"root-{number}.key"
+
+
+def _publish(directory: Path, sequence: int, roster: bytes) -> None:
+    # A new file per sequence: the second of two changes at the same time fails here and changes nothing.
+    write_new(directory / HISTORY / f"{sequence:07d}", roster)
+    replace_file(directory / ROSTER_FILE, roster)
