@@ -1,0 +1,121 @@
+"""The example's data keeps its promises, and the reader holds any data directory to the same."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from semfed_secure.demo.data import FederationData
+from semfed_secure.errors import ConfigurationError
+from semfed_secure.policy.compose import load_policy
+
+BUILDER = Path(__file__).parents[2] / "examples" / "hospital_coding" / "build.py"
+
+
+@pytest.fixture(scope="module")
+def builder():
+    """The example's script, loaded from its file."""
+    spec = importlib.util.spec_from_file_location("hospital_build", BUILDER)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    import sys
+
+    sys.modules["hospital_build"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def small(builder, tmp_path_factory) -> Path:
+    """A small federation's data."""
+    directory = tmp_path_factory.mktemp("data") / "hospital"
+    builder.build(directory, seed=1, small=True)
+    return directory
+
+
+@pytest.fixture
+def copy(small, tmp_path) -> Path:
+    """A copy that a test may damage."""
+    import shutil
+
+    return Path(shutil.copytree(small, tmp_path / "copy"))
+
+
+def test_no_public_phrase_stands_anywhere_else(builder, small) -> None:
+    """Prompts, validation, held-out and records share no phrase, whatever its case and punctuation."""
+    data = FederationData(small)
+    public = [[builder.normalised(row.text) for row in rows] for rows in (data.prompts, data.validation, data.heldout)]
+    private = {builder.normalised(row.text) for rows in data.records.values() for row in rows}
+    everything = [text for texts in public for text in texts]
+    assert len(everything) == len(set(everything)) == 60 + 60 + 200
+    assert not private & set(everything)
+
+
+def test_no_hospital_has_a_record_of_what_it_lacks(builder, small) -> None:
+    """Blindness is real: not one record; and of the few, few."""
+    data = FederationData(small)
+    for site in data.description.sites:
+        labels = [row.label for row in data.records[site.id]]
+        assert not set(labels) & set(site.missing)
+        assert all(labels.count(few) == builder.SMALL.few for few in site.few)
+
+
+def test_every_department_is_lacking_somewhere_and_known_by_most(builder) -> None:
+    """Otherwise there would be nothing to learn, or nobody to learn it from."""
+    honest = builder.HOSPITALS[:5]
+    for label in builder.DEPARTMENTS.values():
+        assert sum(label in hospital.missing for hospital in honest) == 1
+
+
+def test_some_patients_have_two_records_and_none_has_more(small) -> None:
+    """The privacy unit is the patient, so the data must hold patients with several records."""
+    for rows in FederationData(small).records.values():
+        ids = [row.entity_id for row in rows]
+        assert max(map(ids.count, ids)) == 2
+
+
+def test_the_same_seed_writes_the_same_bytes(builder, small, tmp_path) -> None:
+    """A result can be reproduced; another seed gives other data."""
+
+    def contents(directory: Path) -> dict[str, bytes]:
+        return {p.relative_to(directory).as_posix(): p.read_bytes() for p in directory.rglob("*") if p.is_file()}
+
+    builder.build(tmp_path / "again", seed=1, small=True)
+    builder.build(tmp_path / "other", seed=2, small=True)
+    assert contents(tmp_path / "again") == contents(small)
+    assert contents(tmp_path / "other") != contents(small)
+
+
+def test_the_policy_of_the_example_loads_below_its_pack(small) -> None:
+    """What the hospitals run under is a valid leaf of the shipped ceiling."""
+    assert load_policy(small / "policy.yaml").id == "hospital-coding"
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "message"),
+    [
+        ("heldout.jsonl", {"id": "h", "text": "x", "label": "astrology"}, "`astrology` is not among the candidates"),
+        ("heldout.jsonl", {"id": "h", "text": "", "label": "digestive"}, "heldout.jsonl line 1: text: "),
+        ("heldout.jsonl", {"text": "x", "diagnosis": "y"}, "heldout.jsonl line 1: diagnosis: "),
+        ("sites/st-mary/train.jsonl", {"text": "x", "label": "digestive"}, "each with an `entity_id`"),
+        ("sites/st-mary/train.jsonl", {"entity_id": "e", "text": "x", "label": "congenital"}, "should lack"),
+    ],
+)
+def test_data_that_is_not_valid_is_refused_by_name(copy, file, line, message) -> None:
+    """SF104 with the file, the line and the field, never the value of a record's text."""
+    (copy / file).write_text(json.dumps(line) + "\n")
+    with pytest.raises(ConfigurationError, match=message) as caught:
+        FederationData(copy)
+    assert caught.value.code == "SF104"
+
+
+def test_a_missing_file_is_named(copy) -> None:
+    """SF102 with the path."""
+    (copy / "validation.jsonl").unlink()
+    with pytest.raises(ConfigurationError, match=r"validation\.jsonl") as caught:
+        FederationData(copy)
+    assert caught.value.code == "SF102"
