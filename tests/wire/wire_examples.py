@@ -1,0 +1,256 @@
+"""One valid example of every message, and a Hypothesis strategy for each."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from hypothesis import strategies as st
+
+from semfed_secure.ids import sha256
+from semfed_secure.units import Aggregation, Mechanism, OutputKind, PrivacyDeclaration, PrivacyUnit, Relation
+from semfed_secure.wire.messages import (
+    ITEM_TYPES,
+    Consensus,
+    ConsensusRule,
+    Contribution,
+    ContributionStatement,
+    Decoding,
+    Embedder,
+    Outcome,
+    Payload,
+    PrivacyFloor,
+    PromptResult,
+    PromptStatus,
+    Receipt,
+    RoundManifest,
+)
+from semfed_secure.wire.prompts import Prompt, PromptSet
+
+KEY_ID = "sha256:" + "ab" * 32
+
+PROMPT_SET = PromptSet(
+    "departments",
+    (Prompt("p1", "broken wrist"), Prompt("p2", "chest pain — sudden", ("emergency", "circulatory"))),
+    ("injury", "circulatory"),
+)
+MANIFEST = RoundManifest(
+    federation="hospitals",
+    round_id="round-7",
+    nonce=bytes(range(32)),
+    prompt_set_digest=PROMPT_SET.digest,
+    prompt_count=2,
+    kind=OutputKind.TEXT,
+    aggregation=Aggregation.DIRECT,
+    embedder=Embedder("all-MiniLM-L6-v2", sha256(b"weights"), 384),
+    decoding=Decoding(24),
+    rule=ConsensusRule("semantic_group", 5, 600_000, 100_000, 750_000, 250_000, "agreement"),
+    dp_floor=PrivacyFloor("8.0", "0.00001", PrivacyUnit.ENTITY, Relation.ADD_OR_REMOVE_ONE, (Mechanism.DP_SGD,)),
+    roster_digest=sha256(b"roster"),
+    roster_sequence=8,
+    policy_digest=None,
+    recipient_key_id=KEY_ID,
+    opens_at_ms=1_790_000_000_000,
+    closes_at_ms=1_790_000_600_000,
+    previous_consensus_digest=None,
+    log_checkpoint="hub.example/hospitals/hub\n7\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n\n— x y\n",
+)
+STATEMENT = ContributionStatement(
+    manifest_digest=MANIFEST.digest,
+    federation="hospitals",
+    round_id="round-7",
+    nonce=MANIFEST.nonce,
+    prompt_set_digest=PROMPT_SET.digest,
+    kind=OutputKind.TEXT,
+    sender="north",
+    signing_key_id=KEY_ID,
+    recipient_key_id=KEY_ID,
+    sequence=3,
+    created_at_ms=1_790_000_100_000,
+    commitment=bytes(32),
+    ciphertext_digests=(sha256(b"sealed"),),
+    item_count=2,
+    dtype="utf-8",
+    scale=1,
+    privacy=PrivacyDeclaration(
+        Mechanism.DP_SGD,
+        Decimal("7.84"),
+        Decimal("0.00001"),
+        PrivacyUnit.ENTITY,
+        Relation.ADD_OR_REMOVE_ONE,
+        "rdp",
+        {"noise_multiplier": "0.91", "steps": "400"},
+    ),
+    policy_digest=sha256(b"policy"),
+    log_checkpoint="north.example/hospitals/north\n9\n…",
+)
+PAYLOAD = Payload(salt=bytes(range(32)), kind=OutputKind.TEXT, texts=("fracture of wrist", None))
+VOTES = Payload(salt=bytes(range(32)), kind=OutputKind.VOTES, votes=(1, -1))
+CONTRIBUTION = Contribution(b"signed statement", (b"sealed",))
+RECEIPT = Receipt(
+    statement_digest=STATEMENT.digest,
+    round_id="round-7",
+    outcome=Outcome.REJECTED,
+    code="SF310",
+    log_index=41,
+    log_checkpoint="hub.example/hospitals/hub\n42\n…",
+    inclusion_proof=(bytes(32), sha256(b"sibling")),
+)
+CONSENSUS = Consensus(
+    manifest_digest=MANIFEST.digest,
+    round_id="round-7",
+    results=(
+        PromptResult(PromptStatus.AGREED, "fracture of wrist", 800_000, 600_000),
+        PromptResult(PromptStatus.CONTESTED, None, 400_000, 0),
+    ),
+    batch_root=sha256(b"batch"),
+    admitted_count=5,
+    rejections=(("SF310", 1), ("SF312", 2)),
+    log_checkpoint="hub.example/hospitals/hub\n50\n…",
+)
+
+names = st.from_regex(r"[a-z0-9][a-z0-9._-]{0,62}", fullmatch=True)
+digests = st.binary(min_size=32, max_size=32)
+key_ids = digests.map(lambda digest: f"sha256:{digest.hex()}")
+ppm = st.integers(0, 1_000_000)
+sequences = st.integers(1, 2**63 - 1)
+instants = st.integers(0, 253_402_300_799_998)
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
+labels = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
+candidates = st.lists(labels, max_size=4, unique=True).map(tuple)
+decimals = st.decimals(0, 10**8, allow_nan=False, allow_infinity=False, places=9)
+kinds = st.sampled_from(OutputKind)
+
+prompt_sets = st.builds(
+    PromptSet,
+    names,
+    st.lists(
+        st.builds(Prompt, st.from_regex(r"[\x21-\x7e]{1,12}", fullmatch=True), texts, candidates),
+        min_size=1,
+        max_size=5,
+        unique_by=lambda prompt: prompt.id,
+    ).map(tuple),
+    candidates,
+)
+embedders = st.builds(Embedder, st.from_regex(r"[\x21-\x7e]{1,40}", fullmatch=True), digests, st.integers(1, 16_384))
+rules = st.builds(
+    ConsensusRule,
+    st.just("weighted_plurality"),
+    st.integers(1, 1_000),
+    ppm,
+    ppm,
+    ppm,
+    ppm,
+    st.sampled_from(["equal", "agreement"]),
+)
+floors = st.builds(
+    PrivacyFloor,
+    decimals.map(lambda value: format(value, "f")) | st.just("Infinity"),
+    decimals.map(lambda value: format(value, "f")),
+    st.sampled_from(PrivacyUnit),
+    st.sampled_from(Relation),
+    st.lists(st.sampled_from(Mechanism), min_size=1, max_size=3).map(tuple),
+)
+
+
+@st.composite
+def manifests(draw) -> RoundManifest:
+    """Any valid manifest."""
+    opens = draw(instants)
+    return RoundManifest(
+        federation=draw(names),
+        round_id=draw(names),
+        nonce=draw(digests),
+        prompt_set_digest=draw(digests),
+        prompt_count=draw(st.integers(1, 20_000)),
+        kind=draw(kinds),
+        aggregation=draw(st.sampled_from(Aggregation)),
+        embedder=draw(st.none() | embedders),
+        decoding=Decoding(draw(st.integers(1, 1_024))),
+        rule=draw(rules),
+        dp_floor=draw(floors),
+        roster_digest=draw(digests),
+        roster_sequence=draw(sequences),
+        policy_digest=draw(st.none() | digests),
+        recipient_key_id=draw(key_ids),
+        opens_at_ms=opens,
+        closes_at_ms=draw(st.integers(opens + 1, 253_402_300_799_999)),
+        previous_consensus_digest=draw(st.none() | digests),
+        log_checkpoint=draw(texts),
+    )
+
+
+privacies = st.builds(
+    PrivacyDeclaration,
+    st.sampled_from(Mechanism),
+    decimals | st.just(Decimal("Infinity")),
+    decimals,
+    st.sampled_from(PrivacyUnit),
+    st.sampled_from(Relation),
+    st.text("abc-", max_size=32),
+    st.dictionaries(st.from_regex("[a-z0-9_]{1,12}", fullmatch=True), st.text("0123456789.", max_size=12), max_size=4),
+)
+statements = st.builds(
+    ContributionStatement,
+    manifest_digest=digests,
+    federation=names,
+    round_id=names,
+    nonce=digests,
+    prompt_set_digest=digests,
+    kind=kinds,
+    sender=names,
+    signing_key_id=key_ids,
+    recipient_key_id=key_ids,
+    sequence=sequences,
+    created_at_ms=instants,
+    commitment=digests,
+    ciphertext_digests=st.lists(digests, min_size=1, max_size=2).map(tuple),
+    item_count=st.integers(1, 20_000),
+    dtype=st.sampled_from(sorted(set(ITEM_TYPES.values()))),
+    scale=st.integers(1, 32_767),
+    privacy=privacies,
+    policy_digest=digests,
+    log_checkpoint=texts,
+)
+payloads = st.builds(
+    Payload,
+    salt=digests,
+    kind=st.just(OutputKind.VOTES),
+    votes=st.lists(st.integers(-1, 999), min_size=1, max_size=40).map(tuple),
+) | st.builds(
+    Payload,
+    salt=digests,
+    kind=st.just(OutputKind.TEXT),
+    texts=st.lists(st.none() | texts, min_size=1, max_size=10).map(tuple),
+)
+contributions = st.builds(
+    Contribution,
+    st.binary(min_size=1, max_size=50),
+    st.lists(st.binary(min_size=1, max_size=50), min_size=1, max_size=2).map(tuple),
+)
+codes = st.from_regex("SF[1-5][0-9]{2}", fullmatch=True)
+receipts = st.one_of(
+    st.builds(
+        Receipt,
+        statement_digest=digests,
+        round_id=names,
+        outcome=st.just(outcome),
+        code=code,
+        log_index=st.integers(0, 2**63 - 1),
+        log_checkpoint=texts,
+        inclusion_proof=st.lists(digests, max_size=5).map(tuple),
+    )
+    for outcome, code in ((Outcome.ADMITTED, st.none()), (Outcome.REJECTED, codes))
+)
+results = st.builds(PromptResult, st.just(PromptStatus.AGREED), texts, ppm, ppm) | st.builds(
+    PromptResult, st.sampled_from([PromptStatus.CONTESTED, PromptStatus.TOO_FEW]), st.none(), ppm, ppm
+)
+consensuses = st.builds(
+    Consensus,
+    manifest_digest=digests,
+    round_id=names,
+    results=st.lists(results, min_size=1, max_size=6).map(tuple),
+    batch_root=digests,
+    admitted_count=st.integers(0, 1_000),
+    rejections=st.dictionaries(codes, st.integers(1, 1_000), max_size=4).map(lambda d: tuple(sorted(d.items()))),
+    log_checkpoint=texts,
+)
