@@ -1,0 +1,89 @@
+"""What the demo runs: which sites, which models, how much of everything."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import StrEnum
+
+from semfed_secure.demo.data import FederationData, SitePlan
+from semfed_secure.errors import ConfigurationError
+
+
+class SiteRole(StrEnum):
+    """How a site behaves."""
+
+    HONEST = "honest"
+    MALICIOUS = "malicious"
+    BROKEN = "broken"
+    LATE = "late"
+
+
+MISBEHAVING = (SiteRole.MALICIOUS, SiteRole.BROKEN, SiteRole.LATE)
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """One private training run and what it may cost; see `semfed_secure.client.config.TrainingSection`."""
+
+    steps: int
+    expected_entities: int
+    clip_norm: float
+    epsilon: str
+    delta: str
+
+
+@dataclass(frozen=True, slots=True)
+class RoundPlan:
+    """One round of one output kind."""
+
+    id: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """The size of a demo: how many honest sites, which model families in turn, which rounds, how they train."""
+
+    name: str
+    honest: int
+    families: tuple[str, ...]
+    rounds: tuple[RoundPlan, ...]
+    training: Training
+    round_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class SiteSetting:
+    """One site of this run."""
+
+    plan: SitePlan
+    role: SiteRole
+    family: str
+
+    @property
+    def id(self) -> str:
+        """The member id."""
+        return self.plan.id
+
+
+def settle(data: FederationData, scale: Scale, *, without: Collection[SiteRole] = ()) -> tuple[SiteSetting, ...]:
+    """The sites of one run: the first of the data are honest, the last three misbehave, unless left out.
+
+    Model families take turns, so that a federation of two families always holds both.
+
+    Raises:
+        ConfigurationError: SF104 if the data has too few sites.
+    """
+    plans = data.description.sites
+    if len(plans) < scale.honest + len(MISBEHAVING):
+        needed = scale.honest + len(MISBEHAVING)
+        raise ConfigurationError("SF104", f"federation.json: {needed} sites are needed, found {len(plans)}")
+    roles = dict.fromkeys((plan.id for plan in plans[: scale.honest]), SiteRole.HONEST)
+    last = zip(plans[-len(MISBEHAVING) :], MISBEHAVING, strict=True)
+    roles |= {plan.id: role for plan, role in last if role not in without}
+    chosen = [plan for plan in plans if plan.id in roles]
+    return tuple(
+        SiteSetting(plan, roles[plan.id], scale.families[number % len(scale.families)])
+        for number, plan in enumerate(chosen)
+    )

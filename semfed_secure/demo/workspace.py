@@ -1,0 +1,262 @@
+"""The directory of one federation: keys, roster, policies, configurations, made by the public commands.
+
+::
+
+    federation/         the federation root's directory
+    server/             the server's keys, configuration, database
+    sites/ID/           one site: keys, private records, policy, configuration, state
+    prompts/            the public prompt sets
+    logs/               what every process printed
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from semfed_secure.demo.children import run_command
+from semfed_secure.demo.data import FederationData, Row
+from semfed_secure.demo.plan import Scale, SiteSetting
+from semfed_secure.ids import PromptId, hex_digest
+from semfed_secure.wire.prompts import Prompt, PromptSet
+
+SERVER = "consensus-server"
+PASSPHRASE = "passphrase"  # noqa: S105 - the name of a file
+OFFLINE = {
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "OMP_NUM_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+"""Every process of the run: no hub, one thread."""
+
+
+class _Quoted(yaml.SafeDumper):
+    """Writes every text in quotes: the strict loader refuses ``1e-6`` and the like without them."""
+
+
+_Quoted.add_representer(str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"'))
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """Prepared model directories: one per family, and the server's embedder."""
+
+    families: Mapping[str, Path]
+    embedder: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """Where everything of one run lies."""
+
+    root: Path
+    data: FederationData
+    scale: Scale
+    sites: tuple[SiteSetting, ...]
+    models: Models
+    port: int
+
+    def site(self, site: SiteSetting) -> Path:
+        """The directory of one site."""
+        return self.root / "sites" / site.id
+
+    def site_file(self, site: SiteSetting) -> Path:
+        """The configuration of one site."""
+        return self.site(site) / "site.toml"
+
+    @property
+    def server_file(self) -> Path:
+        """The configuration of the server."""
+        return self.root / "server" / "server.toml"
+
+    @property
+    def url(self) -> str:
+        """Where the server listens."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def prompts_file(self, kind: str) -> Path:
+        """The prompt set of one output kind."""
+        return self.root / "prompts" / f"{kind}.jsonl"
+
+    def prompt_set(self, kind: str) -> PromptSet:
+        """The same as the server will announce it: its digest is what policies grant."""
+        prompts = tuple(Prompt(PromptId(row.id), self.data.question(row, kind)) for row in self.data.prompts)
+        return PromptSet(kind, prompts, self.candidates(kind))
+
+    def candidates(self, kind: str) -> tuple[str, ...]:
+        """The labels to choose from, where the kind has some."""
+        return self.data.candidates if kind == "votes" else ()
+
+
+def found(workspace: Workspace) -> None:
+    """Create the federation, its members and all their files, through the public commands only.
+
+    Raises:
+        ConfigurationError: SF107 if a command fails.
+    """
+    root, name = workspace.root, workspace.data.description.federation
+    root.mkdir(parents=True)
+    passphrase = root / PASSPHRASE
+    passphrase.touch(mode=0o600)
+    passphrase.write_text(secrets.token_urlsafe(32), encoding="utf-8")
+    _semfed(workspace, "federation", "init", str(root / "federation"), "--id", name)
+    members = {SERVER: ("server", root / "server")} | {s.id: ("client", workspace.site(s)) for s in workspace.sites}
+    for member, (role, directory) in members.items():
+        keys = ["--member", member, "--domain", f"{member}.example", "--role", role, "--out", str(directory / "keys")]
+        jurisdiction = workspace.data.description.jurisdiction
+        _semfed(workspace, "keys", "create", "--federation", name, "--jurisdiction", jurisdiction, *keys)
+        _semfed(workspace, "federation", "add-member", str(root / "federation"), str(directory / "keys/member.record"))
+    server_keys = json.loads(run_command(["keys", "show", str(root / "server/keys"), "--json"], environment=OFFLINE))
+    for kind in {plan.kind for plan in workspace.scale.rounds}:
+        _write_prompts(workspace, kind)
+    write_toml(workspace.server_file, _server_document(workspace))
+    for site in workspace.sites:
+        _furnish(workspace, site, server_keys["signing_key_ids"])
+
+
+def _semfed(workspace: Workspace, *arguments: str) -> None:
+    run_command([*arguments, "--passphrase-file", str(workspace.root / PASSPHRASE)], environment=OFFLINE)
+
+
+def _server_document(workspace: Workspace) -> dict[str, dict[str, object]]:
+    """``server.toml``."""
+    return {
+        "server": {
+            "federation": workspace.data.description.federation,
+            "member": SERVER,
+            "database": "state/server.sqlite",
+            "port": workspace.port,
+        },
+        "identity": {"keys": "keys", "passphrase_file": f"../{PASSPHRASE}"},
+        "federation": {"root": "../federation/federation.root", "roster": "../federation/roster"},
+        "embedder": {"source": str(workspace.models.embedder)},
+    }
+
+
+def _furnish(workspace: Workspace, site: SiteSetting, server_key_ids: list[str]) -> None:
+    """Records, public labelled sets, policy and configuration of one site."""
+    directory, data = workspace.site(site), workspace.data
+    kinds = sorted({plan.kind for plan in workspace.scale.rounds}, reverse=True)
+    records = data.records[site.id]
+    write_lines(
+        directory / "records.jsonl",
+        (
+            {"entity_id": row.entity_id, "prompt": data.question(row, kind), "completion": data.answer(row, kind)}
+            for row in records
+            for kind in kinds
+        ),
+    )
+    write_lines(directory / "validation.jsonl", _labelled(workspace, data.validation, ("votes",)))
+    write_lines(directory / "heldout.jsonl", _labelled(workspace, data.heldout, kinds))
+    policy = _policy(workspace, site, server_key_ids)
+    written = yaml.dump(policy, Dumper=_Quoted, sort_keys=False, allow_unicode=True)
+    (directory / "policy.yaml").write_text(written, encoding="utf-8")
+    write_toml(workspace.site_file(site), _site_document(workspace, site, len({row.entity_id for row in records})))
+
+
+def _labelled(workspace: Workspace, rows: Iterable[Row], kinds: Iterable[str]) -> Iterable[dict[str, object]]:
+    """Public labelled prompts, kind after kind."""
+    data = workspace.data
+    return (
+        {"prompt": data.question(row, kind), "answer": data.answer(row, kind), "candidates": workspace.candidates(kind)}
+        for kind in kinds
+        for row in rows
+    )
+
+
+def _site_document(workspace: Workspace, site: SiteSetting, entities: int) -> dict[str, dict[str, object]]:
+    """``site.toml``; the public bound on the population is rounded up, as a hospital would state it."""
+    description, training = workspace.data.description, workspace.scale.training
+    kinds = len({plan.kind for plan in workspace.scale.rounds})  # one record becomes one question of each kind
+    return {
+        "site": {"federation": description.federation, "member": site.id, "state": "state"},
+        "identity": {"keys": "keys", "passphrase_file": f"../../{PASSPHRASE}"},
+        "federation": {"root": "../../federation/federation.root", "server_id": SERVER},
+        "server": {"url": workspace.url},
+        "policy": {"file": "policy.yaml"},
+        "data": {
+            "dataset": description.dataset,
+            "population": _grant(workspace)["population"],
+            "classification": description.classification,
+            "population_bound": -(-entities // 100) * 100,
+            "max_records_per_entity": description.max_records_per_entity * kinds,
+            "records": "records.jsonl",
+        },
+        "model": {"kind": "local", "source": str(workspace.models.families[site.family]), "family": site.family},
+        "privacy": {"mechanism": "dp_sgd", "epsilon": training.epsilon, "delta": training.delta},
+        "training": {
+            "steps": training.steps,
+            "expected_entities": training.expected_entities,
+            "clip_norm": training.clip_norm,
+        },
+        "validation": {"file": "validation.jsonl"},
+        "evaluation": {"file": "heldout.jsonl"},
+    }
+
+
+def _policy(workspace: Workspace, site: SiteSetting, server_key_ids: list[str]) -> dict[str, Any]:
+    """The data's policy with the grants that belong to this federation: server, prompt sets, model, approval."""
+    description = workspace.data.description
+    policy: dict[str, Any] = yaml.safe_load(workspace.data.policy.read_text(encoding="utf-8"))
+    digests = {plan.kind: hex_digest(workspace.prompt_set(plan.kind).digest) for plan in workspace.scale.rounds}
+    grants = policy["grants"]
+    grants["prompts"] = sorted(digests.values())
+    grants["models"] = [{"family": site.family}]
+    grants["peers"] = [
+        {
+            "server_id": SERVER,
+            "federation": description.federation,
+            "signing_key_ids": server_key_ids,
+            "jurisdiction": description.jurisdiction,
+        }
+    ]
+    if "text" in digests:
+        grants["approvals"] = [
+            {
+                "act": "release_text",
+                "role": "privacy_officer",
+                "approver": f"privacy officer of {site.id}",
+                "until": (datetime.now(UTC) + timedelta(days=1)).isoformat(timespec="seconds"),
+                "prompts": digests["text"],
+            }
+        ]
+    return policy
+
+
+def _grant(workspace: Workspace) -> dict[str, Any]:
+    """The policy's grant for the data set that is trained on."""
+    policy = yaml.safe_load(workspace.data.policy.read_text(encoding="utf-8"))
+    found = [grant for grant in policy["grants"]["datasets"] if grant["id"] == workspace.data.description.dataset]
+    return dict(found[0])
+
+
+def _write_prompts(workspace: Workspace, kind: str) -> None:
+    """The prompt set as the file that ``semfed round open --prompts`` reads."""
+    path = workspace.prompts_file(kind)
+    rows = ({"id": prompt.id, "prompt": prompt.text} for prompt in workspace.prompt_set(kind).prompts)
+    write_lines(path, rows)
+
+
+def write_lines(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
+    """Write JSON lines, making the directory."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+def write_toml(path: Path, document: Mapping[str, Mapping[str, object]]) -> None:
+    """Write a TOML document of flat sections; texts, whole and real numbers only."""
+    lines = []
+    for section, values in document.items():
+        lines.append(f"[{section}]")
+        lines += [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
+        lines.append("")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines), encoding="utf-8")

@@ -1,0 +1,111 @@
+"""The demo founds its federation by the public commands, and every file it writes is a valid one."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+from semfed_secure.client.config import load_site_config
+from semfed_secure.clock import SystemClock
+from semfed_secure.demo.data import FederationData
+from semfed_secure.demo.plan import MISBEHAVING, RoundPlan, Scale, SiteRole, Training, settle
+from semfed_secure.demo.workspace import SERVER, Models, Workspace, found
+from semfed_secure.errors import ConfigurationError
+from semfed_secure.identity.federation_files import FederationDirectory
+from semfed_secure.ids import hex_digest
+from semfed_secure.policy.compose import load_policy
+from semfed_secure.server.config import load_server_config
+
+BUILDER = Path(__file__).parents[2] / "examples" / "hospital_coding" / "build.py"
+TRAINING = Training(steps=3, expected_entities=20, clip_norm=0.5, epsilon="8", delta="1e-6")
+ROUNDS = (RoundPlan("round-1", "votes"), RoundPlan("round-2", "text"))
+SCALE = Scale("test", 3, ("one", "two"), ROUNDS, TRAINING, 60)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> FederationData:
+    """The small hospital data."""
+    spec = importlib.util.spec_from_file_location("hospital_build_for_workspace", BUILDER)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    directory = tmp_path_factory.mktemp("data") / "hospital"
+    module.build(directory, seed=1, small=True)
+    return FederationData(directory)
+
+
+@pytest.fixture(scope="module")
+def workspace(data, tmp_path_factory) -> Workspace:
+    """A founded federation of one honest site of each family and the one that lies."""
+    sites = settle(data, SCALE, without={SiteRole.BROKEN, SiteRole.LATE})
+    models = Models({"one": Path("/models/one"), "two": Path("/models/two")}, Path("/models/embedder"))
+    made = Workspace(tmp_path_factory.mktemp("work") / "run", data, SCALE, sites, models, 8440)
+    found(made)
+    return made
+
+
+def test_families_take_turns_and_the_last_three_misbehave(data) -> None:
+    """Both families are always there; who misbehaves is fixed."""
+    sites = settle(data, SCALE)
+    assert [site.role for site in sites] == [SiteRole.HONEST] * 3 + list(MISBEHAVING)
+    assert [site.family for site in sites][:3] == ["one", "two", "one"]
+    assert [site.id for site in sites][-3:] == ["eastfield", "westbrook", "southport"]
+
+
+def test_a_misbehaving_site_can_be_left_out(data) -> None:
+    """`--without late` leaves exactly that one out."""
+    with_all, without = settle(data, SCALE), settle(data, SCALE, without={SiteRole.LATE})
+    assert [site.id for site in with_all if site not in without] == ["southport"]
+
+
+def test_too_few_sites_are_refused(data) -> None:
+    """A user's data with fewer sites than the scale needs is named."""
+    with pytest.raises(ConfigurationError, match="14 sites are needed, found 8"):
+        settle(data, Scale("big", 11, ("one",), ROUNDS, TRAINING, 60))
+
+
+def test_every_member_is_on_the_roster(workspace) -> None:
+    """The server and each site, in their roles, signed by the root."""
+    roster = FederationDirectory(workspace.root / "federation").roster(now=SystemClock().now())
+    roles = {record.member_id: set(record.roles) for record in roster.records}
+    assert roles == {SERVER: {"server"}} | {site.id: {"client"} for site in workspace.sites}
+
+
+def test_every_configuration_is_valid_and_names_what_exists(workspace) -> None:
+    """The files are read by the production loaders."""
+    server = load_server_config(workspace.server_file)
+    assert server.identity.keys.is_dir()
+    assert server.federation.roster.is_file()
+    for site in workspace.sites:
+        config = load_site_config(workspace.site_file(site))
+        assert config.federation.root.is_file()
+        assert config.data.records is not None
+        assert config.data.records.is_file()
+        assert config.site.member == site.id
+
+
+def test_a_site_grants_its_prompt_sets_its_server_and_nothing_more(workspace) -> None:
+    """By digest and by signing key, below the shipped ceiling."""
+    policy = load_policy(workspace.site(workspace.sites[0]) / "policy.yaml")
+    assert policy.grants.prompts == {hex_digest(workspace.prompt_set(kind).digest) for kind in ("votes", "text")}
+    assert [peer.server_id for peer in policy.grants.peers] == [SERVER]
+
+
+def test_the_passphrase_and_every_private_key_are_for_their_owner_only(workspace) -> None:
+    """Mode 0600, as for any site."""
+    private = [workspace.root / "passphrase", *workspace.root.rglob("*.key")]
+    assert len(private) > 2 * len(workspace.sites)
+    assert {path.stat().st_mode & 0o777 for path in private} == {0o600}
+
+
+def test_every_record_becomes_one_question_of_each_kind(workspace) -> None:
+    """Both tasks are learned from the same patients, within the bound of the configuration."""
+    site = workspace.sites[0]
+    lines = (workspace.site(site) / "records.jsonl").read_text().splitlines()
+    assert len(lines) == 2 * len(workspace.data.records[site.id])
+    assert load_site_config(workspace.site_file(site)).data.max_records_per_entity == 4
