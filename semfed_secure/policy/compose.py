@@ -7,6 +7,7 @@ field by field. Grants stand only in the document that is loaded, and only below
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from semfed_secure.errors import ConfigurationError
@@ -20,7 +21,6 @@ from semfed_secure.policy.tightening import loosened, meet, plain, walk, without
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 MAX_CHAIN = 8
 """Documents above one another; deeper chains are a cycle or cannot be reviewed."""
@@ -64,13 +64,13 @@ def mutants(path: Path) -> Iterator[tuple[str, EffectivePolicy]]:
             yield field, _compose(without(document, field), above, path.name)
 
 
-def load_pack(reference: str) -> EffectivePolicy:
-    """Load a shipped pack as it is; it has no grants, so it permits nothing.
+def load_named(name: str) -> EffectivePolicy:
+    """Load a shipped pack by its reference (``pack:healthcare/hipaa``), or the policy file at a path.
 
     Raises:
-        ConfigurationError: SF111 where there is no such pack.
+        ConfigurationError: SF111 where there is no such pack; as `load_policy`.
     """
-    return load_policy(pack_path(reference))
+    return load_policy(pack_path(name) if name.startswith(PREFIX) else Path(name))
 
 
 def _read(path: Path) -> PolicyDocument:

@@ -58,7 +58,7 @@ class PromptFacts(_Section):
 class ReleaseFacts(_Section):
     """The bundle that would leave; ``epsilon_total`` is the population's lifetime total after it.
 
-    ``findings`` counts, by kind, what detectors found in outputs that would leave; an output that is held back has none.
+    ``findings`` counts, by kind, what detectors found in outputs that would leave; one held back has none.
     """
 
     kind: OutputKind
@@ -92,8 +92,8 @@ class ModelFacts(_Section):
     """The model; ``format`` is ``safetensors`` for local weights, ``endpoint`` for a remote model (no digest)."""
 
     family: str
-    digest: str | None
     format: str
+    digest: str | None = None
     remote_code: bool = False
 
 
