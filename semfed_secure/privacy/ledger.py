@@ -10,16 +10,14 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from semfed_secure.clock import from_ms, to_ms
 from semfed_secure.errors import BudgetExhausted, ConfigurationError, IntegrityError
 from semfed_secure.privacy import ledger_entries as entries
-from semfed_secure.privacy.budget import Budget, BudgetState, Charge, Spent, assess, month_of, spent_over
+from semfed_secure.privacy.budget import Budget, BudgetState, Charge, Spent, assess, month_of
 from semfed_secure.storage import ledger_rows
 from semfed_secure.units import Period, PrivacyUnit, Relation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
     from decimal import Decimal
 
     from semfed_secure.audit.log import AuditLog
@@ -114,16 +112,15 @@ class BudgetLedger:
         """
         with self._database.snapshot() if tx is None else nullcontext(tx) as own:
             rows = ledger_rows.charges_of(own, population=population, unit=unit, relation=relation)
-        month, spent = month_of(self._now(rows)), [entries.from_row(row) for row in rows]
-        if adding is not None and all(row.idempotency_key != adding.idempotency_key for row in rows):
-            spent.append(Spent(adding.cost(), month))
-        totals = {period: spent_over(period, spent, month=month, delta=delta) for period in Period}
-        return BudgetState(population, unit, relation, delta, totals, len(spent))
+        standing = {row.idempotency_key for row in rows}
+        extra = [adding.cost()] if adding is not None and adding.idempotency_key not in standing else []
+        now = self._clock.now()
+        return entries.state_of(rows, (population, unit, relation), delta=delta, now=now, adding=extra)
 
     def _reserve(self, tx: Transaction, charge: Charge, curve: RdpCurve, budgets: Sequence[Budget]) -> ChargeRow:
         # INVARIANT: nobody else writes charges between here and the end of the transaction (one sequencer).
         rows = ledger_rows.charges_of(tx, population=charge.population, unit=charge.unit, relation=charge.relation)
-        now = self._now(rows)
+        now = entries.present(rows, self._clock.now())
         wanted = entries.to_row(charge, curve, now)
         standing = ledger_rows.charge_by_key(tx, charge.idempotency_key)
         if standing is not None:
@@ -138,7 +135,3 @@ class BudgetLedger:
         remaining = min(one.remaining(one.after) for one in verdicts)
         self._audit.append(entries.reserved_event(self._actor, charge, row, lifetime, remaining), tx)
         return row
-
-    def _now(self, rows: Sequence[ChargeRow]) -> datetime:
-        # A clock that steps back never puts a charge into a period that is over.
-        return from_ms(max([to_ms(self._clock.now()), *(row.created_at_ms for row in rows)]))

@@ -10,10 +10,12 @@ from semfed_secure.audit.events import Event, EventType, PrivacyFields
 from semfed_secure.clock import from_ms, to_ms
 from semfed_secure.errors import BudgetExhausted, IntegrityError
 from semfed_secure.privacy.accountant import RdpCurve, epsilon_of, parse_curve
-from semfed_secure.privacy.budget import Assessment, Charge, Spent, month_of
+from semfed_secure.privacy.budget import Assessment, BudgetState, Charge, Spent, month_of, spent_over
 from semfed_secure.storage.ledger_rows import ChargeRow
+from semfed_secure.units import Period, PrivacyUnit, Relation
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
 _ACT = ("population", "unit", "relation", "purpose", "mechanism", "parameters", "rdp", "delta")
@@ -54,6 +56,31 @@ def from_row(row: ChargeRow) -> Spent:
     if not agrees or row.period != month_of(from_ms(row.created_at_ms)):
         raise IntegrityError("SF511", f"charge {row.id} of the ledger does not add up", charge=row.id)
     return Spent(curve, row.period)
+
+
+def present(rows: Sequence[ChargeRow], now: datetime) -> datetime:
+    """The later of ``now`` and the newest charge: a clock that steps back never reopens a period that is over."""
+    return from_ms(max([to_ms(now), *(row.created_at_ms for row in rows)]))
+
+
+def state_of(
+    rows: Sequence[ChargeRow],
+    of: tuple[str, PrivacyUnit, Relation],
+    *,
+    delta: Decimal,
+    now: datetime,
+    adding: Sequence[RdpCurve] = (),
+) -> BudgetState:
+    """What the charges ``rows`` of one population amount to at ``delta``, with ``adding`` charged ``now``.
+
+    Raises:
+        ConfigurationError: SF141 for ``delta``.
+        IntegrityError: SF511, a row does not add up.
+    """
+    month = month_of(present(rows, now))
+    spent = [*(from_row(row) for row in rows), *(Spent(curve, month) for curve in adding)]
+    totals = {period: spent_over(period, spent, month=month, delta=delta) for period in Period}
+    return BudgetState(*of, delta, totals, len(spent))
 
 
 def same_act(standing: ChargeRow, wanted: ChargeRow) -> ChargeRow:
