@@ -6,8 +6,6 @@ what denies is the ceiling. The mutation check takes away each limit in turn: a 
 not tested.
 """
 
-
-
 from __future__ import annotations
 
 import json

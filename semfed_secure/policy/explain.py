@@ -90,23 +90,27 @@ def _bounded(policy: EffectivePolicy) -> Iterator[str]:
             yield f"- {_sentence(rule, field.description or path, value)} [{path}]"
 
 
+_SENTENCES = {
+    Rule.AT_MOST: "{subject}: {value} at most.",
+    Rule.AT_LEAST: "{subject}: {value} at least.",
+    Rule.ONLY: "{subject}: only {value}.",
+    Rule.ALL_OF: "{subject}: all of {value}.",
+    Rule.COUNTS: "{subject}: {value}.",
+    Rule.MUST: "{subject}: {value}.",
+}
+
+
 def _sentence(rule: Rule, subject: str, value: Any) -> str:
     subject = subject[:1].upper() + subject[1:]
     if isinstance(value, datetime):
         return f"{subject} {plain(value)}."
-    match rule:
-        case Rule.AT_MOST:
-            return f"{subject}: {plain(value)} at most."
-        case Rule.AT_LEAST:
-            return f"{subject}: {plain(value)} at least."
-        case Rule.ONLY:
-            return f"{subject}: only {_list(value)}."
-        case Rule.ALL_OF:
-            return f"{subject}: all of {_list(value)}."
-        case Rule.COUNTS:
-            return f"{subject}: {', '.join(f'{count} of {role}' for role, count in sorted(value.items()))}."
-        case Rule.MUST:
-            return f"{subject}: {'required' if value else 'not required'}."
+    if isinstance(value, bool):
+        shown = "required" if value else "not required"
+    elif isinstance(value, dict):
+        shown = ", ".join(f"{count} of {role}" for role, count in sorted(value.items())) or "none"
+    else:
+        shown = _list(value) if isinstance(value, frozenset) else str(plain(value))
+    return _SENTENCES[rule].format(subject=subject, value=shown)
 
 
 def _list(values: Any) -> str:
