@@ -61,7 +61,10 @@ CATALOGUE: dict[str, ErrorCode] = {
         SF103=("an optional part is not installed", "install the extra that the message names"),
         SF104=("input data is not valid", "correct the line that the message names"),
         SF105=("a value is outside its declared range", "use a value inside the range"),
-        SF106=("a model package cannot be downloaded", "check that pip reaches a package index, or fill the model cache"),
+        SF106=(
+            "a model package cannot be downloaded",
+            "check that pip reaches a package index, or fill the model cache",
+        ),
         SF107=("a part of the demo stopped", "read its log, which the message or the fields name"),
         # -- SF11x policy documents
         SF111=("policy document is not valid", "run `semfed policy lint` and correct the field"),
@@ -81,13 +84,20 @@ CATALOGUE: dict[str, ErrorCode] = {
         SF151=("database cannot be opened", "check the URL, the disk and the permissions"),
     ),
     # -- SF2xx refused on purpose ---------------------------------------------------------------
-    "SF201": ErrorCode("policy denies this", "read the reasons; ask the policy's owner if the act is needed",
-                       ExitCode.POLICY),
-    "SF202": ErrorCode("privacy budget does not cover this", "see `semfed budget show`; wait for the next period or "
-                       "lower the cost", ExitCode.BUDGET),
+    "SF201": ErrorCode(
+        "policy denies this", "read the reasons; ask the policy's owner if the act is needed", ExitCode.POLICY
+    ),
+    "SF202": ErrorCode(
+        "privacy budget does not cover this",
+        "see `semfed budget show`; wait for the next period or lower the cost",
+        ExitCode.BUDGET,
+    ),
     "SF203": ErrorCode("approval is missing", "have the named roles approve this act", ExitCode.APPROVAL),
-    "SF204": ErrorCode("text may hold personal or financial identifiers", "read the finding kinds; do not release this "
-                       "output", ExitCode.POLICY),
+    "SF204": ErrorCode(
+        "text may hold personal or financial identifiers",
+        "read the finding kinds; do not release this output",
+        ExitCode.POLICY,
+    ),
     # -- SF301-SF315: admission refusals; the last two digits are the step of server/admission.py -----
     **_rows(
         ExitCode.TRUST,
@@ -114,9 +124,12 @@ CATALOGUE: dict[str, ErrorCode] = {
         SF325=("consensus does not verify", "stop; report it to the federation root"),
         SF326=("receipt does not verify", "stop; report it to the federation root"),
         SF327=("prompt set differs from its digest", "fetch it again; report it if it stays so"),
+        SF328=("log checkpoint or log proof does not verify", "do not rely on it; report it to the federation root"),
         SF331=("member record does not verify", "create the record again with all its keys"),
     ),
-    "SF341": ErrorCode("server cannot be reached", "check the network and try again", ExitCode.TRANSPORT, retryable=True),
+    "SF341": ErrorCode(
+        "server cannot be reached", "check the network and try again", ExitCode.TRANSPORT, retryable=True
+    ),
     "SF342": ErrorCode("server refused the request", "read the code it gave", ExitCode.TRANSPORT),
     "SF343": ErrorCode("model endpoint failed", "check the endpoint and try again", ExitCode.TRANSPORT, retryable=True),
     # -- SF4xx rounds ---------------------------------------------------------------------------
@@ -130,8 +143,16 @@ CATALOGUE: dict[str, ErrorCode] = {
         SF501=("audit log does not verify", "stop; keep the file; tell the security team"),
         SF502=("audit log cannot be written", "nothing was released; free the disk or restore the permissions"),
         SF503=("log checkpoint does not verify", "stop; keep the file; tell the security team"),
+        SF504=(
+            "audit log lacks entries that a signed log checkpoint covers",
+            "stop; keep the file; look for a restored backup",
+        ),
+        SF505=("audit log was forked: two histories for the same entries", "stop; keep both; tell the federation root"),
         SF511=("budget ledger does not add up", "stop; keep the database; tell the security team"),
-        SF521=("model files differ from their pinned digest", "restore the pinned files, or pin the new digest on purpose"),
+        SF521=(
+            "model files differ from their pinned digest",
+            "restore the pinned files, or pin the new digest on purpose",
+        ),
         SF522=("policy differs from the pinned digest", "restore the pinned policy, or pin the new digest on purpose"),
         SF531=("stored state is damaged", "restore the state directory from backup"),
     ),

@@ -1,0 +1,126 @@
+"""Every event that is ever written to a log, and which further facts each may state."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class EventType(StrEnum):
+    """Everything that is ever written to a log."""
+
+    LOG_STARTED = "log.started"
+    LOG_STOPPED = "log.stopped"
+    LOG_VERIFIED = "log.verified"
+    LOG_EXPORTED = "log.exported"
+    REPORT_CREATED = "report.created"
+    CONFIG_LOADED = "config.loaded"
+    POLICY_LOADED = "policy.loaded"
+    POLICY_REJECTED = "policy.rejected"
+    DECISION = "decision"
+    DATASET_OPENED = "dataset.opened"
+    TRAINING_STARTED = "training.started"
+    TRAINING_FINISHED = "training.finished"
+    DETECTOR_SUMMARY = "detector.summary"
+    BUDGET_RESERVED = "budget.reserved"
+    BUDGET_COMMITTED = "budget.committed"
+    BUDGET_REFUSED = "budget.refused"
+    BUNDLE_RELEASED = "bundle.released"
+    BUNDLE_SENT = "bundle.sent"
+    BUNDLE_RECEIVED = "bundle.received"
+    BUNDLE_ADMITTED = "bundle.admitted"
+    BUNDLE_REJECTED = "bundle.rejected"
+    RECEIPT_RECEIVED = "receipt.received"
+    ROUND_OPENED = "round.opened"
+    ROUND_CLOSED = "round.closed"
+    ROUND_ABORTED = "round.aborted"
+    CONSENSUS_PUBLISHED = "consensus.published"
+    CONSENSUS_VERIFIED = "consensus.verified"
+    CONSENSUS_REFUSED = "consensus.refused"
+    LABELS_ACCEPTED = "labels.accepted"
+    LABELS_REFUSED = "labels.refused"
+    ADAPTER_KEPT = "adapter.kept"
+    ADAPTER_ROLLED_BACK = "adapter.rolled_back"
+    MEMBER_ADDED = "member.added"
+    KEY_CREATED = "key.created"
+    KEY_LOADED = "key.loaded"
+    PEER_REFUSED = "peer.refused"
+
+
+# What the details of an event may say. `int` and `bool` are numbers and flags; `str` is a name, digest, version or
+# decimal; `list` holds short sentences or names; `dict` counts things by kind.
+_TRAINING: dict[str, type] = {
+    "purpose": str, "model": str, "model_digest": str, "adapter_digest": str, "mechanism": str, "parameters": str,
+    "records": int, "entities": int, "examples": int, "epochs": int, "steps": int, "milliseconds": int,
+}  # fmt: skip
+_BUDGET: dict[str, type] = {"charge": int, "key": str, "purpose": str, "period": str, "limit": str, "limit_delta": str}
+_BUNDLE: dict[str, type] = {
+    "kind": str, "items": int, "abstained": int, "bytes": int, "aggregation": str, "mechanism": str, "parameters": str,
+    "accountant": str, "manifest_digest": str, "prompt_set_digest": str, "recipient_key_id": str, "attempt": int,
+    "checkpoint": str, "step": int, "outcome": str,
+}  # fmt: skip
+_ROUND: dict[str, type] = {
+    "kind": str, "aggregation": str, "prompts": int, "prompt_set_digest": str, "manifest_digest": str,
+    "roster_digest": str, "rule": str, "opens_at": str, "closes_at": str, "min_clients": int, "admitted": int,
+    "rejected": int, "rejected_by_code": dict, "expected": int, "members": list,
+}  # fmt: skip
+_CONSENSUS: dict[str, type] = {
+    "kind": str, "manifest_digest": str, "consensus_digest": str, "agreed": int, "contested": int, "too_few": int,
+    "admitted": int, "rejected_by_code": dict, "outliers": list, "bytes": int,
+}  # fmt: skip
+_ADAPTER: dict[str, type] = {
+    "adapter_digest": str, "model_digest": str, "score_before": str, "score_after": str, "max_drop": str,
+    "examples": int,
+}  # fmt: skip
+_KEY: dict[str, type] = {"key_id": str, "suite": str, "purpose": str}
+_LOG: dict[str, type] = {"origin": str, "size": int, "root": str, "path": str, "format": str, "verdict": str}
+_POLICY: dict[str, type] = {"version": str, "file": str, "extends": list}
+DETAILS: Mapping[EventType, Mapping[str, type]] = MappingProxyType({
+    EventType.LOG_STARTED: {"version": str, "role": str, "federation": str, "resumed": bool},
+    EventType.LOG_STOPPED: {"version": str, "role": str},
+    EventType.LOG_VERIFIED: _LOG,
+    EventType.LOG_EXPORTED: _LOG,
+    EventType.REPORT_CREATED: _LOG | {"since": str, "until": str},
+    EventType.CONFIG_LOADED: {"file": str, "digest": str, "changed": list},
+    EventType.POLICY_LOADED: _POLICY,
+    EventType.POLICY_REJECTED: _POLICY,
+    EventType.DECISION: {
+        "action": str, "decision": str, "version": str, "facts_digest": str, "reasons": list, "obligations": list,
+        "dry_run": bool, "kind": str,
+    },
+    EventType.DATASET_OPENED: {
+        "dataset": str, "population": str, "classification": str, "records": int, "entities": int,
+    },
+    EventType.TRAINING_STARTED: _TRAINING,
+    EventType.TRAINING_FINISHED: _TRAINING,
+    EventType.DETECTOR_SUMMARY: {"outputs": int, "findings": dict, "detectors": list, "kind": str, "failed": bool},
+    EventType.BUDGET_RESERVED: _BUDGET,
+    EventType.BUDGET_COMMITTED: _BUDGET,
+    EventType.BUDGET_REFUSED: _BUDGET,
+    EventType.BUNDLE_RELEASED: _BUNDLE,
+    EventType.BUNDLE_SENT: _BUNDLE,
+    EventType.BUNDLE_RECEIVED: _BUNDLE,
+    EventType.BUNDLE_ADMITTED: _BUNDLE,
+    EventType.BUNDLE_REJECTED: _BUNDLE,
+    EventType.RECEIPT_RECEIVED: _BUNDLE,
+    EventType.ROUND_OPENED: _ROUND,
+    EventType.ROUND_CLOSED: _ROUND,
+    EventType.ROUND_ABORTED: _ROUND,
+    EventType.CONSENSUS_PUBLISHED: _CONSENSUS,
+    EventType.CONSENSUS_VERIFIED: _CONSENSUS,
+    EventType.CONSENSUS_REFUSED: _CONSENSUS,
+    EventType.LABELS_ACCEPTED: {"kind": str, "labels": int, "refused": int, "consensus_digest": str},
+    EventType.LABELS_REFUSED: {"kind": str, "labels": int, "refused": int, "consensus_digest": str},
+    EventType.ADAPTER_KEPT: _ADAPTER,
+    EventType.ADAPTER_ROLLED_BACK: _ADAPTER,
+    EventType.MEMBER_ADDED: {
+        "roles": list, "record_digest": str, "roster_digest": str, "sequence": int, "key_ids": list,
+    },
+    EventType.KEY_CREATED: _KEY,
+    EventType.KEY_LOADED: _KEY,
+    EventType.PEER_REFUSED: {"count": int, "by_code": dict, "since": str, "until": str, "step": int},
+})  # fmt: skip
