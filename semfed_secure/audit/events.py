@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self, TypeAlias, cast
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from semfed_secure.audit.catalogue import DETAILS, EventType
 from semfed_secure.clock import to_iso
@@ -134,31 +134,35 @@ class Event(_Document):
     reason: Sentence | None = None
     details: Annotated[Mapping[str, Any], Field(strict=False)] = Field(default={})
 
+    @field_validator("details", mode="after")
+    @classmethod
+    def _clean_details(cls, details: Mapping[str, Any], info: ValidationInfo) -> Mapping[str, Any]:
+        allowed = DETAILS.get(info.data.get("type", ""), {})  # an unknown type has its own error already
+        unknown = sorted(details.keys() - allowed.keys())
+        if unknown:
+            raise ValueError(f"this event has no detail {unknown[0]!r}")
+        return {key: _clean(key, value, allowed[key]) for key, value in details.items()}
+
     @model_validator(mode="after")
-    def _check_details(self) -> Self:
-        allowed = DETAILS[self.type]
-        for key, value in self.details.items():
-            if key not in allowed:
-                raise ValueError(f"event {self.type} has no detail {key!r}")
-            _check_detail(key, value, allowed[key])
+    def _check_size(self) -> Self:
         if self.details and len(self.model_dump_json().encode()) > MAX_ENTRY_BYTES - _FRAME_BYTES:
             raise ValueError(f"an event has at most {MAX_ENTRY_BYTES - _FRAME_BYTES} bytes")
         return self
 
 
-def _check_detail(key: str, value: object, kind: type) -> None:
-    if kind is str and isinstance(value, str) and len(value) <= _SENTENCE_LENGTH:
-        _printable(value)
-    elif kind is list and isinstance(value, list | tuple) and len(value) <= _MAX_ITEMS:
-        for item in value:
-            _check_detail(key, item, str)
-    elif kind is dict and isinstance(value, Mapping) and len(value) <= _MAX_ITEMS:
-        for name, count in value.items():
-            _check_detail(key, count, int)
-            if not (isinstance(name, str) and name.isascii() and name.isprintable()):
-                raise ValueError(f"detail {key!r} counts by plain ASCII names")
-    elif not (type(value) is kind and (kind is bool or (kind is int and abs(cast("int", value)) <= MAX_INTEGER))):
-        raise ValueError(f"detail {key!r} must be a bounded {kind.__name__}")
+def _clean(key: str, value: object, kind: type) -> object:
+    """The detail as an entry holds it: sentences on one line, lists and counts bounded."""
+    if kind is str and isinstance(value, str):
+        return sentence(value)
+    if kind is list and isinstance(value, list | tuple) and len(value) <= _MAX_ITEMS:
+        return [_clean(key, item, str) for item in value]
+    if kind is dict and isinstance(value, Mapping) and len(value) <= _MAX_ITEMS:
+        if not all(isinstance(name, str) and name.isascii() and name.isprintable() for name in value):
+            raise ValueError(f"detail {key!r} counts by plain ASCII names")
+        return {name: _clean(key, count, int) for name, count in value.items()}
+    if type(value) is kind and (kind is bool or (kind is int and abs(cast("int", value)) <= MAX_INTEGER)):
+        return value
+    raise ValueError(f"detail {key!r} must be a bounded {kind.__name__}")
 
 
 @dataclass(frozen=True, slots=True)

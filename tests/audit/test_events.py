@@ -84,8 +84,6 @@ def test_every_event_type_has_a_row_of_details() -> None:
         {"details": {"items": True}},
         {"details": {"items": 1.5}},
         {"details": {"items": 2**53}},
-        {"details": {"kind": "x" * 1001}},
-        {"details": {"kind": "a\u0000b"}},
         {"details": {"kind": ["votes"]}},
     ],
 )
@@ -102,7 +100,6 @@ def test_what_the_catalogue_does_not_hold_is_refused(change: dict[str, object]) 
     [
         (EventType.DECISION, {"reasons": ["ok", 5]}),
         (EventType.DECISION, {"reasons": ["a"] * 201}),
-        (EventType.DECISION, {"reasons": ["two\nlines"]}),
         (EventType.DETECTOR_SUMMARY, {"findings": {"email": "many"}}),
         (EventType.DETECTOR_SUMMARY, {"findings": {"caf\u00e9": 1}}),
         (EventType.DETECTOR_SUMMARY, {"findings": {f"kind-{number}": 1 for number in range(201)}}),
@@ -134,6 +131,20 @@ def test_a_sentence_is_one_printable_line(text: str) -> None:
     assert sentence(line) == line
     if text.isprintable() and len(text) <= 1000:
         assert line == text
+
+
+def test_sentences_from_elsewhere_are_made_printable() -> None:
+    """A hostile or careless text in a reason or detail is cleaned, so it can neither forge a line nor stop the log."""
+    event = Event(
+        type=EventType.DECISION,
+        outcome="denied",
+        actor="a",
+        reason="two\nlines \u202e",
+        details={"action": "a\u0000b", "reasons": ["x\r\ny", "z" * 2000]},
+    )
+    assert event.reason == "two lines "
+    assert event.details["action"] == "ab"
+    assert event.details["reasons"] == ["x y", "z" * 999 + "\N{HORIZONTAL ELLIPSIS}"]
 
 
 def _body(**change: object) -> bytes:
