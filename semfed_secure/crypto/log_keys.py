@@ -171,7 +171,7 @@ def _parse_vkey(text: str) -> tuple[str, int, bytes]:
         raw = base64.b64decode(encoded, validate=True)
     except (ValueError, binascii.Error):
         raise _bad_vkey() from None
-    if not _NAME.match(name) or len(raw) - 1 != _KEY_BYTES.get(raw[0] if raw else 0, -1):
+    if not _NAME.match(name) or not raw or len(raw) - 1 != _KEY_BYTES.get(raw[0]):
         raise _bad_vkey()
     if note_key_id(name, raw[0], raw[1:]).hex() != key_id or _encode_vkey(name, raw[0], raw[1:]) != text:
         raise _bad_vkey()

@@ -101,6 +101,8 @@ def verify_by_several(
         PeerError: As `verify`.
     """
     message = parse_signed(data, limits=signed_limits(limits, max_signers * _SIGNATURES_PER_KEY))
+    if len(message.payload) > limits.max_bytes:
+        raise PeerError("SF301", f"a payload of at most {limits.max_bytes} bytes was expected")
     known = {bytes(parse_digest(key.key_id)): key for key in keys}
     signers: set[KeyId] = set()
     rest = message.signatures
