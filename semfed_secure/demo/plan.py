@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -43,14 +43,24 @@ class RoundPlan:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """The size of a demo: how many honest sites, which model families in turn, which rounds, how they train."""
+    """The size of a demo: how many honest sites, which model families in turn, which rounds, how they train.
+
+    ``measured`` says on how many held-out rows each kind is measured: writing texts takes far longer than choosing
+    labels.
+    """
 
     name: str
     honest: int
     families: tuple[str, ...]
     rounds: tuple[RoundPlan, ...]
     training: Training
+    measured: Mapping[str, int]
     round_seconds: int
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The output kinds of the rounds, each once, in their order."""
+        return tuple(dict.fromkeys(plan.kind for plan in self.rounds))
 
 
 @dataclass(frozen=True, slots=True)

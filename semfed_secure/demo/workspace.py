@@ -91,6 +91,10 @@ class Workspace:
         prompts = tuple(Prompt(PromptId(row.id), self.data.question(row, kind)) for row in self.data.prompts)
         return PromptSet(kind, prompts, self.candidates(kind))
 
+    def heldout(self, kind: str) -> tuple[Row, ...]:
+        """The rows that ``kind`` is measured on."""
+        return self.data.heldout[: self.scale.measured[kind]]
+
     def candidates(self, kind: str) -> tuple[str, ...]:
         """The labels to choose from, where the kind has some."""
         return self.data.candidates if kind == "votes" else ()
@@ -115,7 +119,7 @@ def found(workspace: Workspace) -> None:
         _semfed(workspace, "keys", "create", "--federation", name, "--jurisdiction", jurisdiction, *keys)
         _semfed(workspace, "federation", "add-member", str(root / "federation"), str(directory / "keys/member.record"))
     server_keys = json.loads(run_command(["keys", "show", str(root / "server/keys"), "--json"], environment=OFFLINE))
-    for kind in {plan.kind for plan in workspace.scale.rounds}:
+    for kind in workspace.scale.kinds:
         _write_prompts(workspace, kind)
     write_toml(workspace.server_file, _server_document(workspace))
     for site in workspace.sites:
@@ -144,7 +148,7 @@ def _server_document(workspace: Workspace) -> dict[str, dict[str, object]]:
 def _furnish(workspace: Workspace, site: SiteSetting, server_key_ids: list[str]) -> None:
     """Records, public labelled sets, policy and configuration of one site."""
     directory, data = workspace.site(site), workspace.data
-    kinds = sorted({plan.kind for plan in workspace.scale.rounds}, reverse=True)
+    kinds = workspace.scale.kinds
     records = data.records[site.id]
     write_lines(
         directory / "records.jsonl",
@@ -154,28 +158,29 @@ def _furnish(workspace: Workspace, site: SiteSetting, server_key_ids: list[str])
             for kind in kinds
         ),
     )
-    write_lines(directory / "validation.jsonl", _labelled(workspace, data.validation, ("votes",)))
-    write_lines(directory / "heldout.jsonl", _labelled(workspace, data.heldout, kinds))
+    write_lines(directory / "validation.jsonl", _labelled(workspace, {kinds[0]: data.validation}))
+    measured = {kind: workspace.heldout(kind) for kind in kinds}
+    write_lines(directory / "heldout.jsonl", _labelled(workspace, measured))
     policy = _policy(workspace, site, server_key_ids)
     written = yaml.dump(policy, Dumper=_Quoted, sort_keys=False, allow_unicode=True)
     (directory / "policy.yaml").write_text(written, encoding="utf-8")
     write_toml(workspace.site_file(site), _site_document(workspace, site, len({row.entity_id for row in records})))
 
 
-def _labelled(workspace: Workspace, rows: Iterable[Row], kinds: Iterable[str]) -> Iterable[dict[str, object]]:
+def _labelled(workspace: Workspace, rows: Mapping[str, Iterable[Row]]) -> Iterable[dict[str, object]]:
     """Public labelled prompts, kind after kind."""
     data = workspace.data
     return (
         {"prompt": data.question(row, kind), "answer": data.answer(row, kind), "candidates": workspace.candidates(kind)}
-        for kind in kinds
-        for row in rows
+        for kind, own in rows.items()
+        for row in own
     )
 
 
 def _site_document(workspace: Workspace, site: SiteSetting, entities: int) -> dict[str, dict[str, object]]:
     """``site.toml``; the public bound on the population is rounded up, as a hospital would state it."""
     description, training = workspace.data.description, workspace.scale.training
-    kinds = len({plan.kind for plan in workspace.scale.rounds})  # one record becomes one question of each kind
+    kinds = len(workspace.scale.kinds)  # one record becomes one question of each kind
     return {
         "site": {"federation": description.federation, "member": site.id, "state": "state"},
         "identity": {"keys": "keys", "passphrase_file": f"../../{PASSPHRASE}"},

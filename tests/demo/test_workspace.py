@@ -22,7 +22,7 @@ from semfed_secure.server.config import load_server_config
 BUILDER = Path(__file__).parents[2] / "examples" / "hospital_coding" / "build.py"
 TRAINING = Training(steps=3, expected_entities=20, clip_norm=0.5, epsilon="8", delta="1e-6")
 ROUNDS = (RoundPlan("round-1", "votes"), RoundPlan("round-2", "text"))
-SCALE = Scale("test", 3, ("one", "two"), ROUNDS, TRAINING, 60)
+SCALE = Scale("test", 3, ("one", "two"), ROUNDS, TRAINING, {"votes": 200, "text": 20}, 60)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_a_misbehaving_site_can_be_left_out(data) -> None:
 def test_too_few_sites_are_refused(data) -> None:
     """A user's data with fewer sites than the scale needs is named."""
     with pytest.raises(ConfigurationError, match="14 sites are needed, found 8"):
-        settle(data, Scale("big", 11, ("one",), ROUNDS, TRAINING, 60))
+        settle(data, Scale("big", 11, ("one",), ROUNDS, TRAINING, {"votes": 200, "text": 20}, 60))
 
 
 def test_every_member_is_on_the_roster(workspace) -> None:
@@ -101,6 +101,12 @@ def test_the_passphrase_and_every_private_key_are_for_their_owner_only(workspace
     private = [workspace.root / "passphrase", *workspace.root.rglob("*.key")]
     assert len(private) > 2 * len(workspace.sites)
     assert {path.stat().st_mode & 0o777 for path in private} == {0o600}
+
+
+def test_each_kind_is_measured_on_as_many_rows_as_planned(workspace) -> None:
+    """Votes on all, texts on a few: one line each in the evaluation file."""
+    lines = (workspace.site(workspace.sites[0]) / "heldout.jsonl").read_text().splitlines()
+    assert len(lines) == 200 + 20
 
 
 def test_every_record_becomes_one_question_of_each_kind(workspace) -> None:
