@@ -65,7 +65,7 @@ def at_least(observed: object, allowed: int | Decimal) -> bool:
     return is_number(observed) and observed >= allowed  # type: ignore[operator] # a number by now
 
 
-def one_of(observed: object, allowed: AbstractSet[str]) -> bool:
+def one_of(observed: object, allowed: AbstractSet[str | None]) -> bool:
     """Whether it is a string of the set."""
     return isinstance(observed, str) and observed in allowed
 

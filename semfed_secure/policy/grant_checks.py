@@ -261,15 +261,26 @@ def _family_granted(q: Question) -> Measure | None:
     return Measure(one_of(q.facts.model.family, families), q.facts.model.family, families)
 
 
+def _digests(q: Question) -> frozenset[str | None]:
+    family = q.facts.model.family if q.facts.model else None
+    return frozenset(grant.digest for grant in q.policy.grants.models if grant.family == family)
+
+
 @_check("MOD-002", "grants.models.digest", "weights of the model")
 def _weights_granted(q: Question) -> Measure | None:
-    model = q.facts.model
-    if model is None:
+    if q.facts.model is None:
         return None
-    digests = {grant.digest for grant in q.policy.grants.models if grant.family == model.family}
-    unpinned = None in digests and q.policy.limits.models.pinned_weights is not True
-    pinned = frozenset(digest for digest in digests if digest is not None)
-    return Measure(unpinned or one_of(model.digest, pinned), model.digest, pinned)
+    granted = _digests(q)
+    pinned = granted - {None}
+    return Measure(None in granted or one_of(q.facts.model.digest, pinned), q.facts.model.digest, pinned)
+
+
+@_check("MOD-002", "limits.models.pinned_weights", "weights of the model, pinned by digest")
+def _weights_pinned(q: Question) -> Measure | None:
+    if q.facts.model is None or q.policy.limits.models.pinned_weights is not True:
+        return None
+    pinned = _digests(q) - {None}
+    return Measure(one_of(q.facts.model.digest, pinned), q.facts.model.digest, pinned)
 
 
 def _peer(q: Question) -> PeerGrant | None:
