@@ -35,3 +35,12 @@ def _no_personal_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no ``SEMFED_*`` setting of the developer's shell change what a test sees; the model cache may move."""
     for name in [name for name in os.environ if name.startswith("SEMFED_") and name != "SEMFED_CACHE"]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def cheap_key_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let key files that a test writes open in a millisecond; what a guess costs is tested in tests/crypto."""
+    from semfed_secure.crypto import key_files
+
+    cheap = key_files.Argon2Cost(memory_kib=64, iterations=1, lanes=1)
+    monkeypatch.setattr(key_files, "Argon2Cost", lambda: cheap)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from semfed_secure.clock import to_ms
 from semfed_secure.crypto.keys import SealingKey, VerificationKey
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from semfed_secure.crypto.keys import SigningKey
     from semfed_secure.ids import FederationId, MemberId
+    from semfed_secure.wire.cbor import Value
 
 MAX_SIGNING_KEYS = 4
 """The key in use, the next one, and room for a second signer."""
@@ -121,13 +122,16 @@ def verify_record(data: bytes) -> MemberRecord:
     return unverified
 
 
-def _pack_roles(roles: Any) -> list[str]:
-    return sorted(role.value for role in roles)
+_ROLES = many(choice(Role), len(Role), 1)
 
 
-def _unpack_roles(value: Any) -> frozenset[Role]:
-    roles = many(choice(Role), len(Role), 1).unpack(value)
-    if [role.value for role in roles] != sorted({role.value for role in roles}):
+def _pack_roles(roles: frozenset[Role]) -> Value:
+    return _ROLES.pack(tuple(sorted(roles)))
+
+
+def _unpack_roles(value: Value) -> frozenset[Role]:
+    roles = _ROLES.unpack(value)
+    if list(roles) != sorted(set(roles)):
         raise WireValueError("sorted roles without repeats were expected")
     return frozenset(roles)
 
