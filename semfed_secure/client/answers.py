@@ -51,22 +51,23 @@ def write_on(model: Model, prompts: PromptSet, *, max_new_tokens: int) -> tuple[
     return tuple(answer.strip() or None if answer is not None else None for answer in answers)
 
 
-def exact_match(model: Model, labelled: Sequence[LabelledPrompt]) -> float:
-    """Share of the labelled prompts that the model gets exactly right (candidates: best scored; else: same text).
+def answers_right(model: Model, labelled: Sequence[LabelledPrompt]) -> list[bool]:
+    """For each labelled prompt whether the model gets it exactly right (candidates: best scored; else: same text).
 
     Text is compared without regard to case and surrounding white space.
     """
-    if not labelled:
-        return 0.0
-    closed = [row for row in labelled if row.candidates]
-    chosen = best_candidates(model, [row.prompt for row in closed], [row.candidates for row in closed])
-    right = sum(
-        vote != ABSTAIN and row.candidates[vote] == row.answer for row, vote in zip(closed, chosen, strict=True)
-    )
-    free = [row for row in labelled if not row.candidates]
-    written = model.answer([row.prompt for row in free], max_new_tokens=EVALUATION_TOKENS) if free else []
-    right += sum(_same(text, row.answer) for row, text in zip(free, written, strict=True))
-    return right / len(labelled)
+    right = [False] * len(labelled)
+    closed = [place for place, row in enumerate(labelled) if row.candidates]
+    rows = [labelled[place] for place in closed]
+    chosen = best_candidates(model, [row.prompt for row in rows], [row.candidates for row in rows])
+    for place, row, vote in zip(closed, rows, chosen, strict=True):
+        right[place] = vote != ABSTAIN and row.candidates[vote] == row.answer
+    free = [place for place, row in enumerate(labelled) if not row.candidates]
+    asked = [labelled[place].prompt for place in free]
+    written = model.answer(asked, max_new_tokens=EVALUATION_TOKENS) if free else []
+    for place, text in zip(free, written, strict=True):
+        right[place] = _same(text, labelled[place].answer)
+    return right
 
 
 def _same(text: str | None, answer: str) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import httpx
 
+from semfed_secure.audit.tiles import TILE_WIDTH, Tile, split_bundle
 from semfed_secure.errors import CATALOGUE, ConsensusError, PeerError
 from semfed_secure.ids import Digest, RoundId, is_name
 
@@ -73,6 +74,10 @@ class Transport(Protocol):
 
     def consistency(self, old: int, new: int) -> tuple[bytes, ...]:
         """The proof that the server's log of size ``new`` extends its log of size ``old``."""
+        ...
+
+    def log_entry(self, index: int, size: int) -> bytes:
+        """Entry ``index`` of the server's log when it had ``size`` entries."""
         ...
 
 
@@ -148,6 +153,11 @@ class HttpTransport:
         """``GET /v1/log/consistency?old=N&new=M``."""
         return parse_proof(self._get(f"/v1/log/consistency?old={old}&new={new}"))
 
+    def log_entry(self, index: int, size: int) -> bytes:
+        """``GET /v1/log/tile/entries/…``, the entry bundle that holds it."""
+        tile = entry_tile(index, size)
+        return pick_entry(self._get(f"/v1/log/{tile.path}"), index)
+
     def _get(self, path: str, *, limit: int = MAX_MESSAGE_BYTES) -> bytes:
         status, _, answer = self._exchange("GET", path, limit=limit)
         if status != 200:
@@ -190,6 +200,30 @@ class HttpTransport:
                 parts.append(part)
             kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
             return response.status_code, kind, b"".join(parts)
+
+
+def entry_tile(index: int, size: int) -> Tile:
+    """The entry bundle that holds entry ``index`` of a log of ``size`` entries.
+
+    Raises:
+        PeerError: SF302, the log has no such entry.
+    """
+    if not 0 <= index < size:
+        raise PeerError("SF302", f"an entry below {size} was expected, got {index}")
+    number = index // TILE_WIDTH
+    return Tile(None, number, min(TILE_WIDTH, size - number * TILE_WIDTH))
+
+
+def pick_entry(bundle: bytes, index: int) -> bytes:
+    """Entry ``index`` out of the bundle that holds it.
+
+    Raises:
+        PeerError: SF302, the bundle is not whole.
+    """
+    try:
+        return split_bundle(bundle)[index % TILE_WIDTH]
+    except (ValueError, IndexError) as error:
+        raise PeerError("SF302", "a whole entry bundle of the server's log was expected") from error
 
 
 def parse_rounds(data: bytes) -> tuple[RoundSummary, ...]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from semfed_secure.client.answers import best_candidates, exact_match, vote_on, write_on
+from semfed_secure.client.answers import best_candidates, answers_right, vote_on, write_on
 from semfed_secure.client.records import LabelledPrompt
 from semfed_secure.ids import PromptId
 from semfed_secure.wire.messages import ABSTAIN
@@ -88,13 +88,13 @@ def test_texts_are_stripped_and_abstentions_stay() -> None:
     assert write_on(Echo(), PROMPTS, max_new_tokens=4) == ("ALPHA", None, "GAMMA")
 
 
-def test_exact_match_mixes_closed_and_open_tasks() -> None:
-    """The share of labelled prompts that are right; text without regard to case."""
+def test_right_answers_mix_closed_and_open_tasks() -> None:
+    """Line by line, in the order of the set; text without regard to case."""
     rows = [
         LabelledPrompt("x", "x", ("x", "y")),
         LabelledPrompt("y", "x", ("x", "y")),
         LabelledPrompt("open", "Open"),
         LabelledPrompt("beta", "beta"),
     ]
-    assert exact_match(Echo(), rows) == 0.5
-    assert exact_match(Echo(), []) == 0.0
+    assert answers_right(Echo(), rows) == [True, False, True, False]
+    assert answers_right(Echo(), []) == []

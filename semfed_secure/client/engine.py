@@ -1,0 +1,114 @@
+"""The site's model: loaded when it is first needed, pinned, answering with the active adapter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from semfed_secure.client.adapters import Adapter, active_adapter
+from semfed_secure.client.config import RemoteModelSection
+from semfed_secure.client.model import Model, TrainableModel
+from semfed_secure.client.pins import MODEL, hold
+from semfed_secure.errors import ConfigurationError
+from semfed_secure.ids import Digest, parse_digest
+
+if TYPE_CHECKING:
+    from semfed_secure.client.site import Site
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A model that answers with ``adapter`` (None: untrained), and the digest of its weights (None: unknown)."""
+
+    model: Model
+    digest: Digest | None
+    adapter: Adapter | None
+
+    def trainable(self) -> TrainableModel:
+        """The model, if it can be trained.
+
+        Raises:
+            ConfigurationError: SF132 if it only answers.
+        """
+        if not isinstance(self.model, TrainableModel):
+            raise ConfigurationError("SF132", "a model that can be trained was expected, this one only answers")
+        return self.model
+
+
+class Engine:
+    """Loads a site's model once and keeps its active adapter in step with the site's state.
+
+    The weights are the pinned ones and the adapter's files are the ones that were trained, or nothing answers.
+    """
+
+    def __init__(self, site: Site, model: Model | None = None) -> None:
+        """Use ``model``, or the one that the site file names."""
+        self._site = site
+        self._given = model
+        self._model: Model | None = None
+        self._digest: Digest | None = None
+        self._in_use: Adapter | None = None
+
+    def ready(self) -> Ready:
+        """The model with the active adapter in use.
+
+        Raises:
+            ConfigurationError: SF131, the model cannot be loaded.
+            IntegrityError: SF521, weights or adapter are not the pinned ones.
+        """
+        if self._model is None:
+            self._model = self._load()
+        with self._site.database.snapshot() as tx:
+            adapter = active_adapter(tx)
+        if adapter is not None and isinstance(self._model, TrainableModel):
+            directory = self._site.adapters.verify(adapter)
+            if adapter != self._in_use:
+                self._model.use_adapter(directory)
+                self._in_use = adapter
+        else:
+            adapter = None
+        return Ready(self._model, self._digest, adapter)
+
+    def reset(self) -> None:
+        """Put the active adapter in use again, after a new one was tried."""
+        self._in_use = None
+        if isinstance(self._model, TrainableModel):
+            self._model.use_adapter(None)
+        self.ready()
+
+    def _load(self) -> Model:
+        config = self._site.config.model
+        model = self._given if self._given is not None else load_model(self._site)
+        digest = getattr(model, "weights_digest", None)
+        if isinstance(digest, bytes):
+            self._digest = Digest(digest)
+            named = None if isinstance(config, RemoteModelSection) or config.digest is None else config.digest
+            with self._site.database.transaction() as tx:
+                hold(tx, MODEL, self._digest, named=None if named is None else parse_digest(named))
+        return model
+
+
+def load_model(site: Site) -> Model:
+    """The model that the site file names; the model stack is imported here, and only for local weights.
+
+    Raises:
+        ConfigurationError: SF131, SF102 or SF103.
+    """
+    config = site.config.model
+    if isinstance(config, RemoteModelSection):
+        from semfed_secure.llm.remote import RemoteModel  # noqa: PLC0415 - only the kind of model that is named
+
+        key = None
+        if config.api_key_file is not None:
+            try:
+                key = config.api_key_file.read_text(encoding="utf-8").strip()
+            except OSError as error:
+                raise ConfigurationError("SF102", f"cannot read {config.api_key_file}: {error.strerror}") from error
+        return RemoteModel(
+            config.source,
+            model=config.name,
+            scoring=config.scoring,
+            api_key=key,
+            timeout_seconds=config.timeout_seconds,
+        )
+    raise ConfigurationError("SF131", "local models are not wired yet")

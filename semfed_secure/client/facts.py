@@ -1,0 +1,79 @@
+"""What the policy is told: names, digests and counts of an act, never its content."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from semfed_secure.client.progress import Step
+from semfed_secure.clock import to_ms
+from semfed_secure.ids import hex_digest
+from semfed_secure.policy.facts import DatasetFacts, HistoryFacts, LabelFacts, ModelFacts, PeerFacts, PromptFacts
+from semfed_secure.storage.progress_rows import list_progress
+from semfed_secure.wire.messages import PromptStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from semfed_secure.client.config import SiteConfig
+    from semfed_secure.client.round import VerifiedRound
+    from semfed_secure.identity.records import MemberRecord
+    from semfed_secure.ids import Digest
+    from semfed_secure.storage import Transaction
+    from semfed_secure.units import OutputKind
+    from semfed_secure.wire.messages import PromptResult
+
+
+def dataset_facts(config: SiteConfig) -> DatasetFacts:
+    """The data set as the site file declares it; its true size stays private."""
+    data = config.data
+    return DatasetFacts(
+        id=data.dataset,
+        population=data.population,
+        classification=data.classification,
+        entities=data.population_bound,
+        max_records_per_entity=data.max_records_per_entity,
+    )
+
+
+def prompt_facts(round_: VerifiedRound) -> PromptFacts:
+    """The prompt set of the round, by digest."""
+    return PromptFacts(digest=hex_digest(round_.manifest.prompt_set_digest), count=round_.manifest.prompt_count)
+
+
+def peer_facts(round_: VerifiedRound) -> PeerFacts:
+    """The server, as the verified roster and manifest describe it."""
+    server, manifest = round_.server, round_.manifest
+    return PeerFacts(
+        server_id=server.member_id,
+        federation=server.federation,
+        signing_key_ids=tuple(key.key_id for key in server.signing_keys),
+        jurisdiction=server.jurisdiction,
+        suite=str(server.signing_keys[0].suite),
+        min_clients=manifest.rule.min_clients,
+    )
+
+
+def model_facts(config: SiteConfig, digest: Digest | None) -> ModelFacts:
+    """The model as the site file declares it, with the digest of the weights that were really read."""
+    local = config.model.kind == "local"
+    printed = None if digest is None else hex_digest(digest)
+    return ModelFacts(family=config.model.family, digest=printed, format="safetensors" if local else "endpoint")
+
+
+def history_facts(tx: Transaction, member: MemberRecord, now: datetime) -> HistoryFacts:
+    """How often this site released lately, and how old its key is."""
+    times = [row.updated_at_ms for row in list_progress(tx) if row.step == Step.RELEASE]
+    hour, day = to_ms(now - timedelta(hours=1)), to_ms(now - timedelta(days=1))
+    return HistoryFacts(
+        releases_last_hour=sum(at > hour for at in times),
+        releases_last_day=sum(at > day for at in times),
+        key_age_days=max(0, (to_ms(now) - member.valid_from_ms) // 86_400_000),
+    )
+
+
+def label_facts(kind: OutputKind, labels: Sequence[PromptResult]) -> LabelFacts:
+    """The agreed labels that would be learned, by count and weakest support."""
+    agreed = [label.support_ppm for label in labels if label.status is PromptStatus.AGREED]
+    return LabelFacts(kind=kind, agreed=len(agreed), min_support_ppm=min(agreed, default=0))

@@ -1,0 +1,97 @@
+"""Outputs before the door: votes, texts and ballots, and whether they answer the round's prompt set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from semfed_secure.errors import ConfigurationError
+from semfed_secure.units import Mechanism, OutputKind
+from semfed_secure.wire.messages import ABSTAIN, MAX_TEXT_BYTES
+
+if TYPE_CHECKING:
+    from semfed_secure.client.adapters import Adapter
+    from semfed_secure.client.round import VerifiedRound
+    from semfed_secure.ids import Digest
+    from semfed_secure.privacy.histogram import Vote
+
+MAX_CHARACTERS_PER_TOKEN = 32
+"""What the server's content gate allows one generated token; a longer answer would be refused with its bundle."""
+
+
+@dataclass(frozen=True, slots=True)
+class Votes:
+    """Index of the chosen candidate per prompt, `ABSTAIN` for none."""
+
+    indexes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """Answer per prompt, None to abstain."""
+
+    answers: tuple[str | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ballots:
+    """What the site's own entities vote for, raw: only ``record_histogram`` takes them further."""
+
+    votes: tuple[Vote, ...]
+
+
+Outputs: TypeAlias = Votes | Texts | Ballots
+
+
+@dataclass(frozen=True, slots=True)
+class DraftOutputs:
+    """What a model said, or a caller brought; nobody has permitted it.
+
+    Attributes:
+        round: The round that is answered.
+        outputs: In the order of its prompt set.
+        adapter: The adapter that answered; None is the untrained model.
+        model_digest: Of the weights that answered; None behind an endpoint.
+        from_caller: Whether a caller brought the outputs and says that this model made them.
+    """
+
+    round: VerifiedRound
+    outputs: Outputs
+    adapter: Adapter | None
+    model_digest: Digest | None
+    from_caller: bool = False
+
+
+def require_fit(draft: DraftOutputs, mechanism: Mechanism) -> None:
+    """Accept only outputs of the round's kind, one per prompt, each possible, that ``mechanism`` can protect.
+
+    Raises:
+        ConfigurationError: SF104.
+    """
+    prompts, kind, outputs = draft.round.prompts, draft.round.manifest.kind, draft.outputs
+    match outputs:
+        case Ballots():
+            fits = kind is OutputKind.VOTES and mechanism is Mechanism.RECORD_HISTOGRAM
+        case Votes(indexes):
+            limits = [len(prompts.candidates_of(prompt)) for prompt in prompts.prompts]
+            fits = kind is OutputKind.VOTES and mechanism is not Mechanism.RECORD_HISTOGRAM
+            fits = fits and len(indexes) == len(limits)
+            fits = fits and all(ABSTAIN <= vote < limit for vote, limit in zip(indexes, limits, strict=True))
+        case Texts(answers):
+            fits = kind is OutputKind.TEXT and mechanism is not Mechanism.RECORD_HISTOGRAM
+            fits = fits and len(answers) == len(prompts.prompts)
+    if not fits:
+        expected = "ballots of entities" if mechanism is Mechanism.RECORD_HISTOGRAM else f"one of {kind} per prompt"
+        raise ConfigurationError("SF104", f"outputs for round {draft.round.manifest.round_id}: {expected} expected")
+
+
+def tidy(text: str | None, *, max_new_tokens: int) -> str | None:
+    """``text`` as a server admits it: printable, on one line, no longer than the round's decoding can make.
+
+    What cannot be shown becomes a space; nothing is left of a text of white space only.
+    """
+    if text is None:
+        return None
+    shown = "".join(char if char.isprintable() else " " for char in text)
+    cut = " ".join(shown.split())[: MAX_CHARACTERS_PER_TOKEN * max_new_tokens]
+    return cut.encode()[:MAX_TEXT_BYTES].decode(errors="ignore").strip() or None

@@ -1,0 +1,95 @@
+"""Holding the server to its log: every checkpoint it shows must extend the last one this site saw."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from semfed_secure.audit.events import EventType, parse_entry
+from semfed_secure.audit.merkle import leaf_hash, verify_consistency, verify_inclusion
+from semfed_secure.audit.notes import Checkpoint, verify_checkpoint
+from semfed_secure.client.pins import keep_server_checkpoint, server_checkpoint
+from semfed_secure.crypto.log_keys import LogVerificationKey
+from semfed_secure.errors import PeerError, SemfedError
+from semfed_secure.ids import hex_digest
+from semfed_secure.wire.messages import Outcome
+
+if TYPE_CHECKING:
+    from semfed_secure.client.transport import Transport
+    from semfed_secure.identity.records import MemberRecord
+    from semfed_secure.storage import Database
+    from semfed_secure.wire.messages import Receipt
+
+
+def follow(database: Database, transport: Transport, server: MemberRecord, note: str) -> Checkpoint:
+    """Verify a checkpoint that the server showed, and that it and the last one seen are of one growing log.
+
+    A log that was rolled back, forked or rewritten since this site last looked is refused; the newer of the two
+    checkpoints is kept for the next time.
+
+    Raises:
+        PeerError: SF323 if the logs do not fit together, SF341 or SF342 if the proof cannot be fetched.
+    """
+    shown = verified_checkpoint(note, server)
+    while True:
+        with database.snapshot() as tx:
+            before = server_checkpoint(tx)
+        if before is not None:
+            known = verified_checkpoint(before, server)
+            older, newer = sorted((known, shown), key=lambda checkpoint: checkpoint.size)
+            _require_growth(older, newer, transport)
+            if shown.size <= known.size:
+                return shown
+        with database.transaction() as tx:
+            if keep_server_checkpoint(tx, before=before, note=note):
+                return shown
+
+
+def verified_checkpoint(note: str, server: MemberRecord) -> Checkpoint:
+    """The checkpoint in a signed note of the server's log.
+
+    Raises:
+        PeerError: SF323.
+    """
+    try:
+        return verify_checkpoint(note, LogVerificationKey.parse(server.log_key)).checkpoint
+    except PeerError as error:
+        raise PeerError("SF323", error.message, cause=error.code) from error
+
+
+def verify_receipt_entry(entry: bytes, receipt: Receipt, checkpoint: Checkpoint) -> None:
+    """Accept only the entry of the server's log that records what the receipt says.
+
+    The server cannot give this site one answer and its log another.
+
+    Raises:
+        PeerError: SF326.
+    """
+    try:
+        verify_inclusion(
+            leaf_hash(entry),
+            index=receipt.log_index,
+            size=checkpoint.size,
+            proof=receipt.inclusion_proof,
+            root=checkpoint.root,
+        )
+        event = parse_entry(entry).event
+    except SemfedError as error:
+        raise PeerError("SF326", "the receipt's entry was expected in the server's log", cause=error.code) from error
+    wanted = EventType.BUNDLE_ADMITTED if receipt.outcome is Outcome.ADMITTED else EventType.BUNDLE_REJECTED
+    if (event.type, event.bundle_digest, event.round_id) != (
+        wanted,
+        hex_digest(receipt.statement_digest),
+        receipt.round_id,
+    ):
+        raise PeerError("SF326", "the server's log records another answer than its receipt")
+
+
+def _require_growth(older: Checkpoint, newer: Checkpoint, transport: Transport) -> None:
+    proof = transport.consistency(older.size, newer.size) if 0 < older.size < newer.size else ()
+    try:
+        verify_consistency(
+            old_size=older.size, old_root=older.root, new_size=newer.size, new_root=newer.root, proof=proof
+        )
+    except PeerError as error:
+        sentence = f"the server's log of size {newer.size} does not extend its log of size {older.size}"
+        raise PeerError("SF323", sentence, cause=error.code) from error

@@ -1,0 +1,181 @@
+"""An opened site: everything that its steps share, validated once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from semfed_secure.audit.events import Event, EventType
+from semfed_secure.audit.log import AuditLog
+from semfed_secure.client.adapters import AdapterStore
+from semfed_secure.client.pins import POLICY, ROOT, hold
+from semfed_secure.crypto.key_files import read_passphrase
+from semfed_secure.errors import ConfigurationError, SemfedError
+from semfed_secure.identity.federation_files import load_root
+from semfed_secure.identity.member_files import MemberKeys, load_member_keys
+from semfed_secure.identity.records import Role
+from semfed_secure.ids import Digest, MemberId, hex_digest, parse_digest
+from semfed_secure.policy.compose import load_policy
+from semfed_secure.privacy.ledger import BudgetLedger
+from semfed_secure.storage import Database
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from semfed_secure.client.config import SiteConfig
+    from semfed_secure.clock import Clock, Randomness
+    from semfed_secure.identity.root import FederationRoot
+    from semfed_secure.policy.effective import EffectivePolicy
+
+DATABASE_FILE = "site.db"
+ADAPTERS, PROMPTS, CONSENSUS, LABELS, SCORES = "adapters", "prompts", "consensus", "labels", "scores"
+"""Directories below the state directory."""
+
+OnStep = Callable[[str], None]
+"""Called when a numbered step is done, with its name: ``release 5``. For display; what it raises stops the act."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One institution's side: identity, policy, ledger, audit log, adapters, all open.
+
+    Only `open_site` makes one, so whoever holds a `Site` holds keys that belong to the site's own record, a policy
+    and a federation root that are the pinned ones, and a log that can be written.
+    """
+
+    config: SiteConfig
+    keys: MemberKeys
+    root: FederationRoot
+    policy: EffectivePolicy
+    database: Database
+    audit: AuditLog
+    ledger: BudgetLedger
+    adapters: AdapterStore
+    clock: Clock
+    randomness: Randomness
+    on_step: OnStep
+
+    @property
+    def member_id(self) -> MemberId:
+        """Who this site is."""
+        return self.keys.record.member_id
+
+    @property
+    def server_id(self) -> MemberId:
+        """Whom this site asks."""
+        return MemberId(self.config.federation.server_id)
+
+    def directory(self, name: str) -> Path:
+        """A directory below the state directory, made if it is missing."""
+        path = self.config.site.state / name
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return path
+
+    def close(self) -> None:
+        """Give back the database."""
+        self.database.close()
+
+
+def ignore_steps(step: str) -> None:
+    """Show nothing."""
+
+
+def open_site(
+    config: SiteConfig,
+    *,
+    clock: Clock,
+    randomness: Randomness,
+    keys: MemberKeys | None = None,
+    on_step: OnStep = ignore_steps,
+) -> Site:
+    """Open a site's identity, database, audit log, federation root, policy and ledger, in this order.
+
+    Root and policy are the pinned ones, or the first, or named on purpose by digest in the site file; a policy that
+    does not load is an audit entry before it is an error.
+
+    Raises:
+        ConfigurationError: SF1xx, what the site file names is missing or wrong.
+        PeerError: SF322 if the federation root is not the pinned one, SF331 if the own record does not verify.
+        IntegrityError: SF522 if the policy is not the pinned one, SF50x if the log cannot be kept.
+    """
+    own = keys if keys is not None else _load_keys(config)
+    _require_own(config, own)
+    root = load_root(config.federation.root)
+    config.site.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    database = Database.open(config.site.state / DATABASE_FILE, kind="client")
+    try:
+        audit = AuditLog(database, key=own.log, clock=clock, writer=f"{own.record.member_id}/client")
+        with database.transaction() as tx:
+            hold(tx, ROOT, root.digest, named=_digest(config.federation.root_digest))
+        policy = _load_policy(config, database, audit, own.record.member_id)
+        return Site(
+            config=config,
+            keys=own,
+            root=root,
+            policy=policy,
+            database=database,
+            audit=audit,
+            ledger=BudgetLedger(database, audit, clock, actor=own.record.member_id),
+            adapters=AdapterStore(config.site.state / ADAPTERS),
+            clock=clock,
+            randomness=randomness,
+            on_step=on_step,
+        )
+    except BaseException:
+        database.close()
+        raise
+
+
+def _load_keys(config: SiteConfig) -> MemberKeys:
+    return load_member_keys(config.identity.keys, read_passphrase(config.identity.passphrase_file, os.environ))
+
+
+def _require_own(config: SiteConfig, keys: MemberKeys) -> None:
+    record = keys.record
+    named = (config.site.federation, config.site.member)
+    if (record.federation, record.member_id) != named:
+        found = f"{record.federation}/{record.member_id}"
+        raise ConfigurationError("SF101", f"the keys of {'/'.join(named)} were expected, found those of {found}")
+    if Role.CLIENT not in record.roles:
+        raise ConfigurationError("SF101", f"the role client was expected of {record.member_id}")
+
+
+def _load_policy(config: SiteConfig, database: Database, audit: AuditLog, actor: str) -> EffectivePolicy:
+    """Load and pin the policy; a new one, and one that is refused, is logged."""
+    file = str(config.policy.file.name)
+    try:
+        policy = load_policy(config.policy.file)
+        with database.transaction() as tx:
+            if hold(tx, POLICY, policy.digest, named=_digest(config.policy.digest)):
+                event = Event(
+                    type=EventType.POLICY_LOADED,
+                    outcome="success",
+                    actor=actor,
+                    policy_id=policy.id,
+                    policy_digest=hex_digest(policy.digest),
+                    details={
+                        "version": policy.version,
+                        "file": file,
+                        "extends": [f"{source.id} {source.version}" for source in policy.sources[:-1]],
+                    },
+                )
+                audit.append(event, tx)
+    except SemfedError as error:
+        audit.append(
+            Event(
+                type=EventType.POLICY_REJECTED,
+                outcome="failed",
+                actor=actor,
+                codes=(error.code,),
+                reason=error.message,
+                details={"file": file},
+            )
+        )
+        raise
+    return policy
+
+
+def _digest(printed: str | None) -> Digest | None:
+    return None if printed is None else parse_digest(printed)

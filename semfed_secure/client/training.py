@@ -1,0 +1,274 @@
+"""Private training of one round: decided, paid for before the first step, made active in one transaction.
+
+1. The step follows from the round's state, and the model can be trained.
+2. The policy decides on opening the data set and on training; both answers are audit entries.
+3. The records are read and bounded per entity.
+4. The budget is reserved: from here on the run is paid for, whatever becomes of it.
+5. The model trains exactly as the accountant was told, into a directory of its own.
+6. One transaction: charge committed, audit entry, adapter active, progress.
+
+A run that dies between 4 and 6 is paid once: it starts over under the same key, and nothing of it was ever visible.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from semfed_secure.audit.events import Event, EventType, PrivacyFields
+from semfed_secure.client.adapters import Adapter, activate
+from semfed_secure.client.decisions import (
+    RELATION,
+    UNIT,
+    account,
+    ask,
+    budgets_for,
+    charge_for,
+    delta_of,
+    privacy_fields,
+)
+from semfed_secure.client.facts import dataset_facts, model_facts
+from semfed_secure.client.model import TrainingPlan
+from semfed_secure.client.progress import Step, advance, after, result_of, state_of
+from semfed_secure.client.records import bound_records
+from semfed_secure.client.release import DecisionPreview
+from semfed_secure.client.scores import BASE, LOCAL, evaluate
+from semfed_secure.clock import to_ms
+from semfed_secure.errors import ConfigurationError, IntegrityError
+from semfed_secure.ids import RoundId, hex_digest
+from semfed_secure.policy.engine import Decision, Outcome, require
+from semfed_secure.policy.facts import Action, Facts, TrainingFacts
+from semfed_secure.privacy.accountant import epsilon_of, noise_multiplier_for
+from semfed_secure.privacy.parameters import valid_entities
+from semfed_secure.units import Mechanism, Period
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from semfed_secure.client.engine import Engine, Ready
+    from semfed_secure.client.model import Record
+    from semfed_secure.client.site import Site
+    from semfed_secure.privacy.budget import Charge
+
+
+@dataclass(frozen=True, slots=True)
+class TrainOutcome:
+    """What a run left: the digest of its adapter, what it cost by itself, and the population's lifetime total."""
+
+    adapter: str
+    epsilon_cost: Decimal
+    epsilon_total: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A run before it is paid for: how it trains, and what that costs."""
+
+    round_id: RoundId
+    plan: TrainingPlan
+    charge: Charge
+
+
+def preview_training(site: Site, engine: Engine, round_id: RoundId) -> DecisionPreview:
+    """The full decision on a training run; no record is read, nothing is spent."""
+    run = _run(site, round_id)
+    decision = _ask(site, _opening(site), round_id, dry_run=True)
+    if decision.outcome is Outcome.PERMIT:
+        decision = _ask(site, _training(site, engine.ready(), run), round_id, dry_run=True)
+    before, after_it = account(site), account(site, adding=run.charge)
+    return DecisionPreview(decision, before.spent[Period.LIFETIME], after_it.spent[Period.LIFETIME])
+
+
+def train(site: Site, engine: Engine, round_id: RoundId, records: Iterable[Record]) -> TrainOutcome:
+    """Train privately for one round, once; a second call returns what the first one left.
+
+    ``records`` are not touched before the policy permits it. Only the first `max_records_per_entity` of an entity
+    count.
+
+    Raises:
+        ConsensusError: SF404, the round is past training.
+        ConfigurationError: SF132, the model only answers; SF142, records lack entities; SF101 under
+            ``record_histogram``, which trains nothing.
+        PolicyDenied: SF201; ApprovalNeeded: SF203; BudgetExhausted: SF202.
+    """
+    # 1. state and model
+    with site.database.snapshot() as tx:
+        done = result_of(tx, round_id, Step.TRAIN)
+        if done is not None:
+            return _outcome(done)
+        after(state_of(tx, round_id), Step.TRAIN)
+    run, ready = _run(site, round_id), engine.ready()
+    ready.trainable()
+    evaluate(site, ready.model, stage=BASE, round_id=round_id)
+    site.on_step("train 1")
+    # 2. policy
+    require(_ask(site, _opening(site), round_id, dry_run=False))
+    require(_ask(site, _training(site, ready, run), round_id, dry_run=False))
+    site.on_step("train 2")
+    # 3. records
+    bounded = bound_records(records, max_records_per_entity=site.config.data.max_records_per_entity)
+    valid_entities(
+        (record.entity_id for record in bounded),
+        max_records_per_entity=site.config.data.max_records_per_entity,
+    )
+    site.audit.append(_event(EventType.DATASET_OPENED, site, run, _dataset_details(site)))
+    site.on_step("train 3")
+    # 4. budget
+    site.ledger.reserve(run.charge, budgets_for(site, run.plan.mechanism))
+    site.audit.append(_event(EventType.TRAINING_STARTED, site, run, _run_details(run)))
+    site.on_step("train 4")
+    # 5. training
+    adapter = _fit(site, ready, run, bounded)
+    site.on_step("train 5")
+    # 6. one transaction
+    outcome = _conclude(site, run, adapter)
+    site.on_step("train 6")
+    evaluate(site, engine.ready().model, stage=LOCAL, round_id=round_id)
+    return outcome
+
+
+def plan_for(site: Site) -> TrainingPlan:
+    """The plan whose cost is what the site file says: the least noise that keeps it, never under.
+
+    The sampling rate follows from the declared bound on the population, not from the number of records: that
+    number is private.
+
+    Raises:
+        ConfigurationError: SF101 under ``record_histogram``; SF141 for figures that no noise reaches.
+    """
+    training, privacy = site.config.training, site.config.privacy
+    if privacy.mechanism is Mechanism.RECORD_HISTOGRAM:
+        raise ConfigurationError("SF101", "privacy.mechanism record_histogram trains nothing: contribute with records")
+    rate = training.expected_entities / site.config.data.population_bound
+    noise = 0.0
+    if privacy.epsilon is not None and privacy.delta is not None:
+        noise = noise_multiplier_for(privacy.epsilon, privacy.delta, rate, training.steps)
+    return TrainingPlan(
+        mechanism=privacy.mechanism,
+        noise_multiplier=noise,
+        sample_rate=rate,
+        steps=training.steps,
+        clip_norm=training.clip_norm,
+        expected_entities=float(training.expected_entities),
+    )
+
+
+def _run(site: Site, round_id: RoundId) -> _Run:
+    plan = plan_for(site)
+    parameters = {}
+    if plan.mechanism is Mechanism.DP_SGD:
+        parameters = {
+            "noise_multiplier": repr(plan.noise_multiplier),
+            "sample_rate": repr(plan.sample_rate),
+            "steps": str(plan.steps),
+        }
+    key = f"train:{site.config.site.federation}:{round_id}"
+    return _Run(round_id, plan, charge_for(site, key, f"training for {round_id}", plan.mechanism, parameters))
+
+
+def _ask(site: Site, facts: Facts, round_id: RoundId, *, dry_run: bool) -> Decision:
+    return ask(site, facts, spent=account(site), round_id=round_id, dry_run=dry_run)
+
+
+def _opening(site: Site) -> Facts:
+    return Facts(action=Action.OPEN_DATASET, dataset=dataset_facts(site.config))
+
+
+def _training(site: Site, ready: Ready, run: _Run) -> Facts:
+    training = TrainingFacts(
+        mechanism=run.plan.mechanism,
+        epsilon_cost=_cost(run),
+        epsilon_total=account(site, adding=run.charge).spent[Period.LIFETIME],
+        delta=delta_of(site),
+        unit=UNIT,
+        relation=RELATION,
+    )
+    return Facts(
+        action=Action.TRAIN,
+        dataset=dataset_facts(site.config),
+        training=training,
+        model=model_facts(site.config, ready.digest),
+    )
+
+
+def _fit(site: Site, ready: Ready, run: _Run, records: Sequence[Record]) -> Adapter:
+    """Train into a new directory, and say what went into the adapter that lies there."""
+    model, name, parent = ready.trainable(), f"{run.round_id}-trained", ready.adapter
+    with site.adapters.writing(name) as directory:
+        model.fit_private(
+            records,
+            plan=run.plan,
+            directory=directory,
+            progress=lambda done, total: site.on_step(f"train 5: {done}/{total}"),
+        )
+    # One run without noise is never undone by later ones with noise.
+    unsafe = Mechanism.UNSAFE_NO_NOISE in {run.plan.mechanism, None if parent is None else parent.mechanism}
+    return Adapter(
+        name=name,
+        digest=site.adapters.digest(name),
+        mechanism=Mechanism.UNSAFE_NO_NOISE if unsafe else run.plan.mechanism,
+        charges=(*(parent.charges if parent is not None else ()), run.charge.idempotency_key),
+    )
+
+
+def _conclude(site: Site, run: _Run, adapter: Adapter) -> TrainOutcome:
+    state = account(site)
+    outcome = TrainOutcome(hex_digest(adapter.digest), _cost(run), state.spent[Period.LIFETIME])
+    details = _run_details(run) | {"adapter_digest": outcome.adapter}
+    spent = privacy_fields(site, state, run.plan.mechanism)
+    event = _event(EventType.TRAINING_FINISHED, site, run, details, privacy=spent)
+    result = {
+        "adapter": outcome.adapter,
+        "epsilon_cost": str(outcome.epsilon_cost),
+        "epsilon_total": str(outcome.epsilon_total),
+    }
+    with site.database.transaction() as tx:
+        site.ledger.commit(run.charge.idempotency_key, tx)
+        advance(tx, run.round_id, Step.TRAIN, result, at_ms=to_ms(site.clock.now()))
+        activate(tx, adapter)
+        site.audit.append(event, tx)
+    return outcome
+
+
+def _outcome(result: dict[str, object]) -> TrainOutcome:
+    try:
+        cost, total = Decimal(str(result["epsilon_cost"])), Decimal(str(result["epsilon_total"]))
+        return TrainOutcome(str(result["adapter"]), cost, total)
+    except (KeyError, ArithmeticError) as error:
+        raise IntegrityError("SF531", "the stored result of the training run is damaged") from error
+
+
+def _cost(run: _Run) -> Decimal:
+    return epsilon_of(run.charge.cost(), run.charge.delta)
+
+
+def _dataset_details(site: Site) -> dict[str, object]:
+    data = site.config.data
+    return {"dataset": data.dataset, "population": data.population, "classification": data.classification}
+
+
+def _run_details(run: _Run) -> dict[str, object]:
+    return {
+        "purpose": run.charge.purpose,
+        "mechanism": str(run.plan.mechanism),
+        "parameters": json.dumps(dict(run.charge.parameters), sort_keys=True),
+        "steps": run.plan.steps,
+    }
+
+
+def _event(
+    kind: EventType, site: Site, run: _Run, details: dict[str, object], *, privacy: PrivacyFields | None = None
+) -> Event:
+    return Event(
+        type=kind,
+        outcome="success",
+        actor=site.member_id,
+        target=site.config.data.dataset,
+        round_id=run.round_id,
+        policy_id=site.policy.id,
+        policy_digest=hex_digest(site.policy.digest),
+        privacy=privacy,
+        details=details,
+    )
