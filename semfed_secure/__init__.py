@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from semfed_secure.units import Mechanism, OutputKind
     from semfed_secure.wire.messages import Receipt
 
+__version__ = "0.1.0"
+
 _HOMES = {
     "client.config": ("SiteConfig", "load_site_config"),
     "client.learning": ("LearnOutcome",),
