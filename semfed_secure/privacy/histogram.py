@@ -8,6 +8,7 @@ numbers are integers, so the attacks on floating-point noise (Mironov 2012) do n
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
 from typing import TYPE_CHECKING, NewType, TypeAlias
 
@@ -30,6 +31,8 @@ MAX_CELLS = 2_000_000
 """Keeps one release under about half a minute; 20 000 prompts with 100 candidates each."""
 
 
+FALSE_VOICE = 0.01
+"""Most often that a prompt without a single vote may speak all the same: one in a hundred."""
 _LEAST = np.iinfo(np.int64).min
 
 
@@ -105,18 +108,27 @@ def release_histogram(votes: Iterable[Vote], shape: tuple[int, int], *, sigma: N
 def votes_from_counts(noisy: NoisyCounts, *, sigma: Number, clearance: float = 1.0) -> tuple[int, ...]:
     """The candidate each prompt's noisy counts speak for, or -1 to abstain.
 
-    Post-processing of a release: costs nothing. A prompt speaks when its highest count lies above the second (and
-    above zero) by at least ``clearance`` standard deviations of the difference of two noises, sqrt(2) sigma, and by
-    at least one vote.
+    Post-processing of a release: costs nothing. A prompt speaks when its highest count stands out from noise (a prompt
+    that nobody voted on speaks with probability at most `FALSE_VOICE`) and leads the second by at least one vote
+    and ``clearance`` standard deviations of the difference of two noises, sqrt(2) sigma.
 
     Raises:
         ConfigurationError: SF141 for ``sigma``.
     """
-    margin = max(1.0, clearance * 2**0.5 * valid_noise(sigma))
-    # Zero stands for "nobody voted": a lone candidate must clear it too.
-    second = np.maximum(0, np.sort(np.pad(noisy, ((0, 0), (1, 0)), constant_values=_LEAST), axis=1)[:, -2])
-    best = np.where(np.max(noisy, axis=1) - second >= margin, np.argmax(noisy, axis=1), -1)
+    scale = valid_noise(sigma)
+    least = _least_count(scale, noisy.shape[1])
+    margin = max(1.0, clearance * 2**0.5 * scale)
+    ordered = np.sort(np.pad(noisy, ((0, 0), (1, 0)), constant_values=_LEAST), axis=1)
+    top, second = ordered[:, -1], np.maximum(0, ordered[:, -2])
+    best = np.where((top >= least) & (top - second >= margin), np.argmax(noisy, axis=1), -1)
     return tuple(int(choice) for choice in best)
+
+
+def _least_count(sigma: float, candidates: int) -> int:
+    """The least count that noise alone reaches in any of ``candidates`` cells with probability <= `FALSE_VOICE`."""
+    above_zero = np.exp(-(np.arange(1, math.ceil(12 * sigma) + 2) ** 2) / (2 * sigma**2))
+    tail = np.cumsum(above_zero[::-1])[::-1] / (1 + 2 * above_zero.sum())
+    return int(np.argmax(candidates * np.append(tail, 0) <= FALSE_VOICE)) + 1
 
 
 def _valid_shape(shape: tuple[int, int]) -> tuple[int, int]:

@@ -146,19 +146,35 @@ def test_a_release_is_noisy_counts_of_the_votes():
         ([-9, -5, -9], -1),
         ([5, 5, 0], -1),
         ([0, 6, 5], -1),
-        ([0, 1, 0], -1),
-        ([0, 2, 0], 1),
-        ([-4, -4, 2], 2),
+        ([0, 3, 0], -1),
+        ([0, 4, 0], 1),
+        ([-4, -4, 4], 2),
     ],
 )
 def test_a_prompt_abstains_unless_its_winner_is_clear_of_the_noise(row, expected):
-    """At sigma one the winner must lead the second and zero by sqrt(2): ties, noise and emptiness abstain."""
+    """At sigma one the winner must reach 4 and lead by sqrt(2): ties, noise and emptiness abstain."""
     assert histogram.votes_from_counts(np.array([row]), sigma=1) == (expected,)
 
 
-def test_a_lone_candidate_must_clear_zero():
+def test_a_lone_candidate_must_stand_out_too():
     """With a single candidate there is no second: it is compared with nobody's vote."""
-    assert histogram.votes_from_counts(np.array([[1], [2]]), sigma=1) == (-1, 0)
+    assert histogram.votes_from_counts(np.array([[2], [3]]), sigma=1) == (-1, 0)
+
+
+@pytest.mark.parametrize(("sigma", "candidates"), [(0.3, 10), (0.69, 2), (0.69, 50), (1.27, 10), (4.5, 8), (40.0, 30)])
+def test_a_prompt_that_nobody_voted_on_seldom_speaks(sigma, candidates):
+    """Exactly computed: noise alone reaches the least count in at most one of a hundred prompts, and in nearly that."""
+    values = np.arange(-1000, 1001)
+    mass = np.exp(-(values**2) / (2 * sigma**2))
+    tail = np.cumsum((mass / mass.sum())[::-1])[::-1]
+    least = next(t for t in range(1, 1000) if histogram.votes_from_counts(_lone(t, candidates), sigma=sigma) == (0,))
+    assert candidates * tail[values == least][0] <= histogram.FALSE_VOICE
+    assert least == 1 or candidates * tail[values == least - 1][0] > histogram.FALSE_VOICE
+
+
+def _lone(count, candidates):
+    """One prompt where only the first candidate has a count, none has noise."""
+    return np.array([[count] + [0] * (candidates - 1)])
 
 
 @settings(max_examples=50)
