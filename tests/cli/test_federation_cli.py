@@ -1,0 +1,174 @@
+"""From an empty directory to an enrolled member on the command line, and coded refusals on the way."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from semfed_secure import cli
+from semfed_secure.errors import ExitCode
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.usefixtures("cheap_key_files")
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Path:
+    """A working directory with a passphrase file."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "passphrase").write_text("correct horse battery staple\n")
+    (tmp_path / "passphrase").chmod(0o600)
+    return tmp_path
+
+
+@pytest.fixture
+def semfed(capsys):
+    """Run ``semfed …`` and return its exit status, its JSON document if it printed one, and stderr."""
+
+    def run(line: str) -> tuple[int, dict, str]:
+        status = cli.main(line.split())
+        out, err = capsys.readouterr()
+        return status, json.loads(out) if out.startswith("{") else {"text": out}, err
+
+    return run
+
+
+WITH = "--passphrase-file passphrase"
+MEMBER = f"keys create --federation hospitals --domain north.example --jurisdiction US-CA {WITH}"
+
+
+def found(semfed, more: str = "") -> dict:
+    """Found the federation of the tests."""
+    status, document, err = semfed(f"federation init root --id hospitals {more} {WITH} --json")
+    assert (status, err) == (ExitCode.OK, "")
+    return document
+
+
+def test_a_federation_from_nothing_to_its_first_members(home, semfed) -> None:
+    """init, keys create, add-member, roster: each prints one JSON document that the next step agrees with."""
+    root = found(semfed, "--root-keys 3 --threshold 2")
+    assert (root["federation"], root["threshold"], root["root_keys"], root["sequence"]) == ("hospitals", 2, 3, 1)
+    _, north, _ = semfed(f"{MEMBER} --member north --role client --out north --json")
+    _, hub, _ = semfed(f"{MEMBER} --member hub --role server --role auditor --out hub --json")
+    assert north["roles"] == ["client"]
+    assert north["sealing_key_id"] is None
+    assert hub["roles"] == ["auditor", "server"]
+    assert hub["sealing_key_id"].startswith("sha256:")
+    for name in ("north", "hub"):
+        status, added, _ = semfed(f"federation add-member root {name}/member.record {WITH} --json")
+        assert (status, added["added"], added["root_digest"]) == (ExitCode.OK, name, root["root_digest"])
+    status, roster, _ = semfed("federation roster root --json")
+    assert status == ExitCode.OK
+    assert roster["sequence"] == 3
+    assert {member["member"]: member["status"] for member in roster["members"]} == {"hub": "valid", "north": "valid"}
+    assert roster["members"][1]["signing_key_ids"] == north["signing_key_ids"]
+    assert (home / "root" / "roster").exists()
+
+
+def test_people_get_text(home, semfed) -> None:
+    """The digest to compare when a federation is founded, a table of its members, a list of a member's keys."""
+    status, founded, _ = semfed(f"federation init root --id hospitals {WITH}")
+    assert status == ExitCode.OK
+    assert "compare its digest over another channel:\nsha256:" in founded["text"]
+    _, shown, _ = semfed(f"{MEMBER} --member north --role client --out north")
+    assert shown["text"].startswith("federation       hospitals\nmember           north\n")
+    _, added, _ = semfed(f"federation add-member root north/member.record {WITH}")
+    assert added["text"].startswith("Added north (client, US-CA).\nRoster 2 is in force until ")
+    _, roster, _ = semfed("federation roster root")
+    assert roster["text"].splitlines()[4].split()[:4] == ["north", "client", "US-CA", "north.example"]
+
+
+def test_keys_show_needs_no_passphrase_and_agrees_with_create(home, semfed) -> None:
+    """The same document, from the record alone."""
+    _, created, _ = semfed(f"{MEMBER} --member north --role client --out north --json")
+    (home / "passphrase").unlink()
+    status, shown, _ = semfed("keys show north --json")
+    assert (status, shown) == (ExitCode.OK, created)
+
+
+def test_no_output_shows_a_secret(home, semfed) -> None:
+    """Neither passphrase nor seed, in text or JSON."""
+    from semfed_secure.identity.member_files import load_member_keys
+
+    _, created, err = semfed(f"{MEMBER} --member hub --role server --out hub --json")
+    keys = load_member_keys(home / "hub", b"correct horse battery staple")
+    shown = json.dumps(created) + err
+    for key in (keys.signing, keys.opening, keys.log):
+        assert key.export_secret().hex()[:16] not in shown
+    assert "correct" not in shown
+
+
+def test_the_passphrase_may_come_from_the_environment(home, semfed, monkeypatch) -> None:
+    """SEMFED_PASSPHRASE, and without it or a file a coded refusal."""
+    line = "federation init root --id hospitals --json"
+    status, document, _ = semfed(line)
+    assert (status, document["error"]["code"]) == (ExitCode.USAGE, "SF102")
+    monkeypatch.setenv("SEMFED_PASSPHRASE", "correct horse battery staple")
+    assert semfed(line)[0] == ExitCode.OK
+
+
+def test_a_readable_passphrase_file_is_refused(home, semfed) -> None:
+    """SF122: it would be as good as none."""
+    (home / "passphrase").chmod(0o644)
+    status, document, _ = semfed(f"federation init root --id hospitals {WITH} --json")
+    assert (status, document["error"]["code"]) == (ExitCode.USAGE, "SF122")
+
+
+REFUSED = {
+    "founded_twice": (f"federation init root --id hospitals {WITH}", ExitCode.USAGE, "SF123"),
+    "threshold_above_keys": (f"federation init other --id x --threshold 2 {WITH}", ExitCode.USAGE, "SF105"),
+    "name_with_capitals": (f"federation init other --id Hospitals {WITH}", ExitCode.USAGE, "SF105"),
+    "keys_twice": (f"{MEMBER} --member north --role client --out north", ExitCode.USAGE, "SF123"),
+    "record_missing": (f"federation add-member root none {WITH}", ExitCode.USAGE, "SF102"),
+    "record_is_a_root": (f"federation add-member root root/federation.root {WITH}", ExitCode.TRUST, "SF331"),
+    "record_of_another_federation": (f"federation add-member root bank/member.record {WITH}", ExitCode.TRUST, "SF331"),
+    "no_federation_here": ("federation roster north", ExitCode.USAGE, "SF102"),
+    "no_keys_here": ("keys show root", ExitCode.USAGE, "SF102"),
+    "record_of_new_keys_without_a_sequence": (
+        f"federation add-member root again/member.record {WITH}",
+        ExitCode.TRUST,
+        "SF331",
+    ),
+}
+
+
+@pytest.mark.parametrize("defect", REFUSED)
+def test_a_mistake_is_a_coded_refusal(home, semfed, defect) -> None:
+    """The exit code of the catalogue, one line on stderr, the code in the JSON document, no traceback."""
+    found(semfed)
+    semfed(f"{MEMBER} --member north --role client --out north")
+    semfed(f"federation add-member root north/member.record {WITH}")
+    semfed(f"{MEMBER} --member north --role client --out again")
+    semfed(f"{MEMBER.replace('hospitals', 'banks')} --member north --role client --out bank")
+    line, exit_code, code = REFUSED[defect]
+    status, document, err = semfed(f"{line} --json")
+    assert (status, document["error"]["code"]) == (exit_code, code)
+    assert err.startswith(f"semfed: [{code}] ")
+    assert err.count("\n") == 1
+
+
+def test_a_tampered_roster_is_refused(home, semfed) -> None:
+    """One flipped byte: exit 13, SF322."""
+    found(semfed)
+    newest = home / "root" / "rosters" / "0000001"
+    data = bytearray(newest.read_bytes())
+    data[-10] ^= 1
+    newest.write_bytes(data)
+    status, document, _ = semfed("federation roster root --json")
+    assert (status, document["error"]["code"]) == (ExitCode.TRUST, "SF322")
+
+
+def test_rotated_keys_replace_the_old_ones(home, semfed) -> None:
+    """A new directory, a higher sequence, the same member."""
+    found(semfed)
+    for out, sequence in (("old", 1), ("new", 2)):
+        semfed(f"{MEMBER} --member north --role client --out {out} --sequence {sequence}")
+        assert semfed(f"federation add-member root {out}/member.record {WITH}")[0] == ExitCode.OK
+    _, roster, _ = semfed("federation roster root --json")
+    _, new, _ = semfed("keys show new --json")
+    assert [member["sequence"] for member in roster["members"]] == [2]
+    assert roster["members"][0]["signing_key_ids"] == new["signing_key_ids"]
