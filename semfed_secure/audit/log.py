@@ -178,7 +178,7 @@ class AuditLog:
             raise IntegrityError("SF503", "the newest checkpoint of the log is not one that its key signed") from error
         try:
             root = Frontier.parse(head.size, head.frontier).root()
-        except ValueError as error:
+        except (ValueError, TypeError) as error:  # an intruder may have stored another type
             raise IntegrityError("SF501", "the head of the log is not one that this software writes") from error
         if signed != Checkpoint(self._key.name, head.size, root):
             raise IntegrityError("SF501", "the head of the log differs from its signed checkpoint")

@@ -6,6 +6,7 @@ import os
 import threading
 import weakref
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
 from sqlalchemy import Connection, Engine, insert, select, text
@@ -18,7 +19,6 @@ from semfed_secure.storage.upgrade import is_current, upgrade
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 DatabaseKind = Literal["client", "server"]
 
@@ -79,20 +79,27 @@ class Database:
         return database
 
     @classmethod
-    def open_read_only(cls, path: Path) -> Self:
-        """Open an SQLite file for reading only: nothing is created, migrated or locked against writers.
+    def open_read_only(cls, url_or_path: str | Path) -> Self:
+        """Open a database for reading only: nothing is created, migrated or locked against writers.
+
+        Args:
+            url_or_path: A path or URL as for `open`; the SQLite file may lie on a read-only medium.
 
         Raises:
-            ConfigurationError: ``SF151`` if there is no such file or its tables are of another version.
+            ConfigurationError: ``SF151`` if it does not exist or its tables are of another version.
             IntegrityError: ``SF531`` if the file is damaged.
         """
-        if not path.is_file():
-            raise ConfigurationError("SF151", f"database {path} does not exist")
-        with opening(str(path)):
-            database = cls(read_only_engine(path), name=str(path))
-            with database.snapshot() as tx:
-                if not is_current(tx.connection):
-                    raise ConfigurationError("SF151", f"database {path} was written by another version")
+        url = parse_url(url_or_path)
+        name = url.render_as_string(hide_password=True)
+        if url.get_backend_name() == "sqlite" and not Path(str(url.database)).is_file():
+            raise ConfigurationError("SF151", f"database {url.database} does not exist")
+        with opening(name):
+            database = cls(read_only_engine(url), name=name)
+            try:
+                database._require_current()
+            except BaseException:
+                database.close()
+                raise
         return database
 
     @contextmanager
@@ -141,6 +148,12 @@ class Database:
     def __exit__(self, *_error: object) -> None:
         """Close, whatever happened."""
         self.close()
+
+    def _require_current(self) -> None:
+        with self.snapshot() as tx:
+            current = is_current(tx.connection)
+        if not current:
+            raise ConfigurationError("SF151", f"database {self._name} was written by another version")
 
     def _prepare(self, kind: DatabaseKind) -> None:
         with self.snapshot() as tx:

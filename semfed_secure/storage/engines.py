@@ -51,14 +51,18 @@ def durable_engine(url: URL) -> Engine:
     return engine
 
 
-def read_only_engine(path: Path) -> Engine:
-    """An engine that cannot change the SQLite file at ``path``, which may lie on a read-only medium."""
+def read_only_engine(url: URL) -> Engine:
+    """An engine that cannot change the database of ``url``; an SQLite file may lie on a read-only medium."""
+    if url.get_backend_name() == "postgresql":
+        engine = create_engine(url, poolclass=NullPool)
+        event.listen(engine, "connect", _read_only_postgresql)
+        return engine
+    path = Path(str(url.database)).absolute()
     # Beside a write-ahead log SQLite must be able to share memory with writers. Without one nobody writes, and
     # `immutable` lets the file be read where even its directory is read-only.
     live = Path(f"{path}-wal").exists()
     query = {"uri": "true", "mode": "ro"} | ({} if live else {"immutable": "1"})
-    url = URL.create("sqlite", database=f"file:{quote(str(path.absolute()))}", query=query)
-    engine = create_engine(url, poolclass=NullPool)
+    engine = create_engine(URL.create("sqlite", database=f"file:{quote(str(path))}", query=query), poolclass=NullPool)
     event.listen(engine, "begin", _begin_sqlite)
     event.listen(engine, "connect", _manual_transactions)
     return engine
@@ -85,4 +89,10 @@ def _begin_sqlite(connection: Connection) -> None:
 def _durable_postgresql(connection: Any, _record: object) -> None:
     connection.autocommit = True
     connection.execute("SET synchronous_commit = on")
+    connection.autocommit = False
+
+
+def _read_only_postgresql(connection: Any, _record: object) -> None:
+    connection.autocommit = True
+    connection.execute("SET default_transaction_read_only = on")
     connection.autocommit = False

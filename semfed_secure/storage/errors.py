@@ -19,9 +19,17 @@ def reason_of(error: exc.SQLAlchemyError) -> str:
     return str(cause).strip().split("\n", 1)[0]
 
 
+# What SQLite and PostgreSQL say of a file whose bytes are not what they wrote. Our own statements only name tables
+# and columns that the version check found, so a missing one is damage as well.
+_DAMAGE = ("malformed", "not a database", "invalid page", "Could not decode", "no such table", "no such column")
+
+
 def _is_damage(error: exc.DBAPIError) -> bool:
-    text = reason_of(error)
-    return "malformed" in text or "not a database" in text or "invalid page" in text
+    return any(words in reason_of(error) for words in _DAMAGE)
+
+
+def _damaged(where: str, reason: str) -> IntegrityError:
+    return IntegrityError("SF531", f"database {where} is damaged: {reason}")
 
 
 @contextmanager
@@ -39,9 +47,11 @@ def reading(where: str) -> Iterator[None]:
     """Turn a damaged file into ``SF531`` and a failing disk or server inside the block into ``SF151``."""
     try:
         yield
+    except UnicodeDecodeError as error:  # a table's name or definition, which the driver decodes by itself
+        raise _damaged(where, "its description is not text") from error
     except exc.DBAPIError as error:
         if _is_damage(error):
-            raise IntegrityError("SF531", f"database {where} is damaged: {reason_of(error)}") from error
+            raise _damaged(where, reason_of(error)) from error
         if isinstance(error, exc.OperationalError):
             raise ConfigurationError("SF151", f"database {where} cannot be read: {reason_of(error)}") from error
         raise
@@ -52,12 +62,10 @@ def writing(where: str) -> Iterator[None]:
     """Turn a failing disk, lock or server inside the block into ``SF502``; programming errors pass through."""
     try:
         yield
-    except exc.OperationalError as error:
-        raise IntegrityError("SF502", f"database {where} cannot be written: {reason_of(error)}") from error
     except exc.DatabaseError as error:
         if _is_damage(error):
-            raise IntegrityError("SF531", f"database {where} is damaged: {reason_of(error)}") from error
-        # PostgreSQL tells a read-only server, a full disk or a lost connection by other classes than SQLite.
-        if isinstance(error, exc.InternalError) or error.connection_invalidated:
+            raise _damaged(where, reason_of(error)) from error
+        # PostgreSQL tells a read-only server or a lost connection by other classes than SQLite.
+        if isinstance(error, exc.OperationalError | exc.InternalError) or error.connection_invalidated:
             raise IntegrityError("SF502", f"database {where} cannot be written: {reason_of(error)}") from error
         raise

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import astuple, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import Column, Select, and_, bindparam, func, insert, or_, select, update
 
 from semfed_secure.storage.schema import log_checkpoint, log_entry, log_head, log_node
 
@@ -135,20 +135,40 @@ def read_hashes(tx: Transaction, places: Iterable[tuple[int, int]]) -> dict[tupl
     return found
 
 
+def read_hash_run(tx: Transaction, level: int, start: int, stop: int) -> list[bytes]:
+    """Hashes at positions ``start`` to ``stop - 1`` of a level that exist, in order; level 0 being the entries."""
+    if level == 0:
+        place = log_entry.c.position
+        query = select(log_entry.c.leaf_hash)
+    else:
+        place = log_node.c.position
+        query = select(log_node.c.hash).where(log_node.c.level == level)
+    return list(tx.connection.scalars(query.where(place >= start, place < stop).order_by(place)))
+
+
 def walk_entries(tx: Transaction) -> Iterator[EntryRow]:
     """Every entry in order of position, without holding them all."""
-    query = select(log_entry.c.position, log_entry.c.leaf_hash, log_entry.c.body).order_by(log_entry.c.position)
-    with tx.connection.execution_options(yield_per=FETCH_ROWS).execute(query) as result:
-        for row in result:
-            yield EntryRow(*row)
+    place = log_entry.c.position
+    query = select(place, log_entry.c.leaf_hash, log_entry.c.body)
+    for row in _walk(tx, query, place):
+        yield EntryRow(*row)
 
 
 def walk_level(tx: Transaction, level: int) -> Iterator[NodeRow]:
     """Every node of one level in order of position, without holding them all."""
-    query = select(log_node.c.position, log_node.c.hash).where(log_node.c.level == level).order_by(log_node.c.position)
-    with tx.connection.execution_options(yield_per=FETCH_ROWS).execute(query) as result:
-        for position, value in result:
-            yield NodeRow(level, position, value)
+    place = log_node.c.position
+    query = select(place, log_node.c.hash).where(log_node.c.level == level)
+    for position, value in _walk(tx, query, place):
+        yield NodeRow(level, position, value)
+
+
+def _walk(tx: Transaction, query: Select[Any], place: Column[int]) -> Iterator[Any]:
+    # In pages, not by an open cursor: a reader may stop anywhere and leaves nothing behind.
+    page = query.order_by(place).limit(FETCH_ROWS)
+    following = page
+    while rows := tx.connection.execute(following).all():
+        yield from rows
+        following = page.where(place > rows[-1][0])
 
 
 def count_nodes(tx: Transaction) -> int:

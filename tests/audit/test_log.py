@@ -179,6 +179,7 @@ def test_a_log_belongs_to_one_key(site: Site) -> None:
         ("UPDATE log_head SET frontier = zeroblob(32)", "SF501"),
         ("UPDATE log_head SET frontier = x''", "SF501"),
         ("UPDATE log_head SET size = size + 1", "SF501"),
+        ("UPDATE log_head SET frontier = 'text of thirty-two characters...'", "SF501"),
         ("UPDATE log_head SET checkpoint = replace(checkpoint, 'north', 'south')", "SF503"),
         ("UPDATE log_head SET verification_key = 'x'", "SF503"),
         ("DELETE FROM log_head", "SF501"),

@@ -203,6 +203,18 @@ def test_a_file_that_is_no_database_is_damage(tmp_path: Path) -> None:
     assert caught.value.code == "SF531"
 
 
+def test_a_damaged_description_is_damage(tmp_path: Path) -> None:
+    """A table that lost its name, or whose definition is not text, is told as damage."""
+    path = tmp_path / "site.db"
+    Database.open(path, kind="client").close()
+    whole = path.read_bytes()
+    for damaged in (whole.replace(b"CREATE TABLE pin", b"CREATE TABLE\xff\xfein"), whole.replace(b"pin", b"pan")):
+        path.write_bytes(damaged)
+        with pytest.raises(IntegrityError) as caught, Database.open_read_only(path) as again, again.snapshot() as tx:
+            pin_rows.read_pin(tx, "a")
+        assert caught.value.code == "SF531"
+
+
 def test_a_read_only_database_refuses_to_write(tmp_path: Path) -> None:
     """A database that cannot be written says so with the code for it, and is unchanged."""
     path = tmp_path / "site.db"

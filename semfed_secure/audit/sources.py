@@ -1,0 +1,210 @@
+"""Where a log to be verified lies: a database, or a directory of exported tiles."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from semfed_secure.audit import tiles
+from semfed_secure.audit.notes import parse_checkpoint, parse_note
+from semfed_secure.audit.tiles import Tile
+from semfed_secure.errors import ConfigurationError, IntegrityError, PeerError
+from semfed_secure.storage import Database, Transaction, log_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEntry:
+    """One entry as found, with the hash that was stored beside it."""
+
+    position: int
+    leaf_hash: bytes
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StoredHead:
+    """What the log says about itself.
+
+    Attributes:
+        verification_key: Whose log it says it is.
+        checkpoint: Its newest signed checkpoint.
+        kept: Further signed checkpoints, by size.
+        frontier: The size and subtree hashes that appending goes on from; None for an export, which only is read.
+    """
+
+    verification_key: str
+    checkpoint: str
+    kept: tuple[tuple[int, str], ...]
+    frontier: tuple[int, bytes] | None
+
+
+class LogSource(Protocol):
+    """A stored log, read without trusting it."""
+
+    def head(self) -> StoredHead:
+        """What the log says about itself."""
+        ...
+
+    def entries(self) -> Iterator[StoredEntry]:
+        """Its entries in order of position."""
+        ...
+
+    def has_level(self, level: int) -> bool:
+        """Whether hashes of complete subtrees of ``2**level`` entries are stored."""
+        ...
+
+    def nodes(self, level: int) -> Iterator[tuple[int, bytes]]:
+        """Position and hash of the stored subtrees of a level, in order."""
+        ...
+
+    def node_count(self) -> int | None:
+        """How many hashes are stored on all levels; None where only those of the newest checkpoint are looked at."""
+        ...
+
+
+class DatabaseSource:
+    """A log in a site's or server's database."""
+
+    def __init__(self, tx: Transaction) -> None:
+        """Read inside ``tx``, so that one state is seen throughout."""
+        self._tx = tx
+
+    def head(self) -> StoredHead:
+        """What the log says about itself."""
+        row = log_rows.read_head(self._tx)
+        if row is None:
+            raise IntegrityError("SF504", "the database holds no log: not even an empty one was begun")
+        kept = tuple((checkpoint.size, _text(checkpoint.note)) for checkpoint in log_rows.list_checkpoints(self._tx))
+        return StoredHead(_text(row.verification_key), _text(row.checkpoint), kept, (row.size, row.frontier))
+
+    def entries(self) -> Iterator[StoredEntry]:
+        """Its entries in order of position."""
+        for row in log_rows.walk_entries(self._tx):
+            yield StoredEntry(row.position, row.leaf_hash, _blob(row.body))
+
+    def has_level(self, level: int) -> bool:
+        """Every level above the entries is stored."""
+        return level > 0
+
+    def nodes(self, level: int) -> Iterator[tuple[int, bytes]]:
+        """Position and hash of the stored subtrees of a level, in order."""
+        for row in log_rows.walk_level(self._tx, level):
+            yield row.position, row.hash
+
+    def node_count(self) -> int | None:
+        """How many hashes are stored on all levels."""
+        return log_rows.count_nodes(self._tx)
+
+
+def _text(value: object) -> str:
+    """What an intruder may have stored in a text column, as text; the checks that follow refuse it."""
+    return value if isinstance(value, str) else repr(value)
+
+
+def _blob(value: object) -> bytes:
+    """What an intruder may have stored in a binary column, as bytes; the checks that follow refuse it."""
+    return value if isinstance(value, bytes) else repr(value).encode()
+
+
+class TileSource:
+    """A log exported as C2SP tlog-tiles."""
+
+    def __init__(self, directory: Path) -> None:
+        """Read the files below ``directory``."""
+        self._directory = directory
+
+    def head(self) -> StoredHead:
+        """What the log says about itself."""
+        try:
+            key = self._read(tiles.KEY_FILE).decode("ascii")
+            checkpoint = self._read(tiles.CHECKPOINT_FILE).decode()
+        except UnicodeDecodeError as error:
+            raise IntegrityError("SF503", "the key or the checkpoint of the export is not text any more") from error
+        if not key.endswith("\n"):
+            raise IntegrityError("SF503", "the key file of the export is not one that this software writes")
+        return StoredHead(key.removesuffix("\n"), checkpoint, (), None)
+
+    def entries(self) -> Iterator[StoredEntry]:
+        """Its entries in order of position."""
+        for tile in self._tiles(None):
+            bundle = self._items(tile)
+            hashes = self._items(Tile(0, tile.number, tile.width))
+            for offset, (body, leaf) in enumerate(zip(bundle, hashes, strict=True)):
+                yield StoredEntry(tile.start + offset, leaf, body)
+
+    def has_level(self, level: int) -> bool:
+        """Every eighth level is stored."""
+        return level > 0 and level % tiles.TILE_BITS == 0
+
+    def nodes(self, level: int) -> Iterator[tuple[int, bytes]]:
+        """Position and hash of the stored subtrees of a level, in order."""
+        for tile in self._tiles(level // tiles.TILE_BITS):
+            yield from enumerate(self._items(tile), start=tile.start)
+
+    def node_count(self) -> int | None:
+        """Not counted: a directory may hold partial tiles of earlier checkpoints."""
+        return None
+
+    def _tiles(self, level: int | None) -> Iterator[Tile]:
+        try:
+            size = parse_checkpoint(parse_note(self.head().checkpoint).text).size
+        except PeerError as error:
+            raise IntegrityError("SF503", "the checkpoint of the export cannot be read") from error
+        return tiles.tiles_of(size, level)
+
+    def _items(self, tile: Tile) -> list[bytes]:
+        data = self._read(tile.path)
+        try:
+            items = tiles.split_bundle(data) if tile.level is None else tiles.split_hashes(data)
+        except ValueError:
+            items = []
+        if len(items) != tile.width:
+            message = f"the file {tile.path} was cut or changed: it should hold {tile.width} items"
+            raise IntegrityError("SF501", message, index=tile.start << tiles.TILE_BITS * (tile.level or 0))
+        return items
+
+    def _read(self, name: str) -> bytes:
+        try:
+            return (self._directory / name).read_bytes()
+        except FileNotFoundError as error:
+            raise IntegrityError("SF504", f"the file {name} is missing from the export", file=name) from error
+        except OSError as error:
+            raise ConfigurationError("SF102", f"{name} cannot be read: {error.strerror}") from error
+
+
+@contextmanager
+def open_source(place: str | Path) -> Iterator[LogSource]:
+    """Open a log for reading: a state directory, a database file or URL, or a directory of tiles.
+
+    Raises:
+        ConfigurationError: ``SF102`` if there is no log at ``place``, or several; ``SF151`` if a database cannot be
+            opened.
+    """
+    database_at: str | Path = place
+    if "://" not in str(place):
+        path = Path(place)
+        if (path / tiles.CHECKPOINT_FILE).is_file() or (path / "tile").is_dir():
+            yield TileSource(path)
+            return
+        database_at = database_file(path)
+    with Database.open_read_only(database_at) as database, database.snapshot() as tx:
+        yield DatabaseSource(tx)
+
+
+def database_file(place: Path) -> Path:
+    """The database at ``place``: the file itself, or the only one of a state directory.
+
+    Raises:
+        ConfigurationError: ``SF102`` if there is none, or several.
+    """
+    if place.is_file():
+        return place
+    found = sorted(place.glob("*.db"))
+    if len(found) != 1:
+        raise ConfigurationError("SF102", f"one log was expected at {place}, found {len(found)}")
+    return found[0]

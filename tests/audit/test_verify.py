@@ -1,0 +1,471 @@
+"""A log that was touched does not verify, and the error says what was done, where, to a reader without our source."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import text
+
+from semfed_secure.audit import notes
+from semfed_secure.audit.events import Entry, encode_entry, parse_entry
+from semfed_secure.audit.log import AuditLog
+from semfed_secure.audit.merkle import Frontier, leaf_hash
+from semfed_secure.audit.verify import LogVerdict, verify_consistency, verify_log
+from semfed_secure.clock import FixedClock, SystemClock
+from semfed_secure.crypto.log_keys import LogSigningKey, LogVerificationKey
+from semfed_secure.errors import ConfigurationError, IntegrityError, PeerError, SemfedError
+from semfed_secure.storage import Database, log_rows
+from semfed_secure.storage.log_rows import EntryRow, NodeRow
+from tests.audit.samples import START, Site, sample
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SIZE = 270
+"""More than one tile, so that a cosigned checkpoint is kept on the way."""
+
+
+@pytest.fixture
+def full(site: Site) -> Site:
+    """A log of `SIZE` entries, written in several transactions."""
+    site.fill(3)
+    site.log.append_all([sample(number) for number in range(3, 255)])
+    for number in range(255, SIZE):
+        site.log.append(sample(number))
+    return site
+
+
+def sql(site: Site, *statements: str) -> None:
+    """Change the database behind the log's back."""
+    with site.database.transaction() as tx:
+        for statement in statements:
+            tx.connection.execute(text(statement))
+
+
+def refusal(site: Site, *, known: tuple[str, ...] = ()) -> IntegrityError:
+    """The error that this log earns now."""
+    with pytest.raises(IntegrityError) as caught:
+        verify_log(site.path, key=site.vkey, known=known)
+    return caught.value
+
+
+def rebuild(site: Site, bodies: list[bytes], *, signer: LogSigningKey | None = None) -> None:
+    """What an intruder with write access makes: a consistent tree over other entries, signed if he has the key."""
+    frontier, entries, nodes = Frontier(), [], []
+    for position, body in enumerate(bodies):
+        entries.append(EntryRow(position, leaf_hash(body), body))
+        nodes += [NodeRow(level, place, value) for (level, place), value in frontier.add(entries[-1].leaf_hash)]
+    with site.database.transaction() as tx:
+        head = log_rows.read_head(tx)
+        assert head is not None
+        note = head.checkpoint
+        if signer is not None:
+            checkpoint = notes.Checkpoint(signer.name, frontier.size, frontier.root())
+            note = notes.sign_checkpoint(checkpoint, signer, cosigned_at=1)
+            tx.connection.execute(text("DELETE FROM log_checkpoint"))
+        for table in ("log_entry", "log_node"):
+            tx.connection.execute(text(f"DELETE FROM {table}"))
+        log_rows.insert_entries(tx, entries)
+        log_rows.insert_nodes(tx, nodes)
+        log_rows.advance_head(tx, old_size=head.size, size=frontier.size, frontier=frontier.encode(), checkpoint=note)
+
+
+def bodies_of(site: Site) -> list[bytes]:
+    """The stored entries."""
+    with site.database.snapshot() as tx:
+        return [row.body for row in log_rows.walk_entries(tx)]
+
+
+def forge(body: bytes) -> bytes:
+    """A well-formed entry that tells another story."""
+    entry = parse_entry(body)
+    return encode_entry(replace(entry, event=entry.event.model_copy(update={"actor": "somebody else"})))
+
+
+def test_a_whole_log_verifies(full: Site) -> None:
+    """The verdict says whose log it is, how long, and what was checked."""
+    verdict = verify_log(full.path, key=full.vkey)
+    frontier = Frontier()
+    for body in bodies_of(full):
+        frontier.add(leaf_hash(body))
+    assert verdict == LogVerdict(
+        origin="hospitals.example/north",
+        size=SIZE,
+        root=frontier.root().hex(),
+        verification_key=full.vkey,
+        key_was_given=True,
+        checkpoints=2,
+        cosigned_size=256,
+        known_checkpoints=0,
+        first_time="2026-03-01T08:00:00.000Z",
+        last_time="2026-03-01T08:00:03.000Z",
+        clock_steps=(),
+        writers=("north/client",),
+    )
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 255, 256, 257])
+def test_logs_of_every_shape_verify(site: Site, size: int) -> None:
+    """Empty logs, partial tiles and full tiles verify, by file, by state directory, and without a key."""
+    for number in range(size):
+        site.log.append_all([sample(number)])
+    assert verify_log(site.path, key=site.vkey).size == size
+    verdict = verify_log(site.path.parent, key=None)
+    assert (verdict.size, verdict.key_was_given) == (size, False)
+
+
+def test_a_log_on_postgresql_verifies(postgresql_url: str, key: LogSigningKey) -> None:
+    """A server's log in PostgreSQL is verified through its URL, and tampering is told as well."""
+    with Database.open(postgresql_url, kind="server") as database:
+        log = AuditLog(database, key=key, clock=FixedClock(START), writer="w")
+        log.append_all([sample(number) for number in range(300)])
+        assert verify_log(postgresql_url, key=key.public.encode()).size == 300
+        with database.transaction() as tx:
+            tx.connection.execute(text("UPDATE log_entry SET body = leaf_hash WHERE position = 17"))
+        with pytest.raises(IntegrityError) as caught:
+            verify_log(postgresql_url, key=key.public.encode())
+    assert (caught.value.code, caught.value.fields["index"]) == ("SF501", 17)
+
+
+def test_verifying_changes_nothing(full: Site) -> None:
+    """Not a byte of the state directory changes."""
+    full.database.close()
+    before = {item.name: item.read_bytes() for item in full.path.parent.iterdir()}
+    verify_log(full.path, key=full.vkey)
+    assert {item.name: item.read_bytes() for item in full.path.parent.iterdir()} == before
+
+
+def test_a_clock_that_stepped_back_is_reported(site: Site) -> None:
+    """The log still verifies: its order is by number; the verdict names where the clock stepped back."""
+    site.fill(3)
+    site.clock.advance(-3600)
+    site.fill(3)
+    assert verify_log(site.path, key=site.vkey).clock_steps == (3,)
+
+
+def test_every_entry_is_visited(full: Site) -> None:
+    """Readers of the log get each checked entry once, in order."""
+    seen: list[Entry] = []
+    verify_log(full.path, key=full.vkey, visit=seen.append)
+    assert [entry.seq for entry in seen] == list(range(SIZE))
+
+
+@pytest.mark.parametrize(
+    ("statement", "code", "index", "words"),
+    [
+        ("UPDATE log_entry SET body = body || ' ' WHERE position = 5", "SF501", 5, "entry 5 was changed"),
+        ("UPDATE log_entry SET leaf_hash = zeroblob(32) WHERE position = 269", "SF501", 269, "entry 269 was changed"),
+        ("UPDATE log_node SET hash = zeroblob(32) WHERE level = 3 AND position = 2", "SF501", 16, "entries 16 to 23"),
+        ("UPDATE log_node SET position = 999 WHERE level = 1 AND position = 7", "SF501", 14, "entries 14 to 15"),
+        ("DELETE FROM log_node WHERE level = 8", "SF501", 0, "entries 0 to 255"),
+        ("INSERT INTO log_node VALUES (20, 0, zeroblob(32))", "SF501", None, "entries that are not there"),
+        ("INSERT INTO log_node VALUES (1, 999, zeroblob(32))", "SF501", None, "entries that are not there"),
+        ("DELETE FROM log_entry WHERE position = 0", "SF504", 0, "entry 0 is missing"),
+        ("DELETE FROM log_entry WHERE position = 100", "SF504", 100, "entry 100 is missing"),
+        ("DELETE FROM log_entry WHERE position BETWEEN 7 AND 9", "SF504", 7, "entries 7 to 9 are missing"),
+        ("DELETE FROM log_entry WHERE position > 260", "SF504", 261, "entries 261 to 269 are missing"),
+        ("DELETE FROM log_entry", "SF504", 0, "entries 0 to 269 are missing"),
+        (
+            "INSERT INTO log_entry SELECT 270, leaf_hash, body FROM log_entry WHERE position = 9",
+            "SF501",
+            270,
+            "added without a signature",
+        ),
+        (
+            (
+                "UPDATE log_entry SET (leaf_hash, body) = (SELECT leaf_hash, body FROM log_entry WHERE position = 8) "
+                "WHERE position = 11"
+            ),
+            "SF501",
+            11,
+            "it was written as entry 8",
+        ),
+        ("UPDATE log_head SET frontier = zeroblob(length(frontier))", "SF501", None, "where the log goes on"),
+        ("UPDATE log_head SET size = 271", "SF501", None, "where the log goes on"),
+        ("UPDATE log_head SET checkpoint = replace(checkpoint, '270', '269')", "SF503", None, "newest checkpoint"),
+        ("UPDATE log_head SET checkpoint = ''", "SF503", None, "newest checkpoint"),
+        ("UPDATE log_head SET checkpoint = (SELECT note FROM log_checkpoint)", "SF501", 256, "added without"),
+        ("UPDATE log_head SET verification_key = replace(verification_key, 'north', 'south')", "SF503", None, "key"),
+        ("UPDATE log_checkpoint SET note = replace(note, '256', '255')", "SF503", None, "kept at 256 entries"),
+        ("UPDATE log_checkpoint SET size = 200", "SF503", None, "kept at 200 entries was exchanged"),
+        ("DELETE FROM log_checkpoint", "SF503", None, "checkpoints were removed"),
+        ("INSERT INTO log_checkpoint SELECT 270, checkpoint FROM log_head", "SF503", None, "kept at 270 entries"),
+        ("DELETE FROM log_head", "SF504", None, "no log"),
+    ],
+)
+def test_each_way_of_tampering_has_its_sentence(
+    full: Site, statement: str, code: str, index: int | None, words: str
+) -> None:
+    """Changed, dropped, swapped, repeated, added and cut parts are named with the first entry concerned."""
+    sql(full, statement)
+    error = refusal(full)
+    assert (error.code, error.fields.get("index")) == (code, index)
+    assert words in error.message
+    assert error.exit_code == 12
+
+
+def test_swapped_entries_are_named(full: Site) -> None:
+    """Two entries that changed places, hashes and all, are out of their written order."""
+    bodies = bodies_of(full)
+    bodies[40], bodies[41] = bodies[41], bodies[40]
+    rebuild(full, bodies)
+    error = refusal(full)
+    assert (error.code, error.fields["index"]) == ("SF501", 40)
+    assert "wrong place: it was written as entry 41" in error.message
+
+
+def test_a_rewritten_entry_under_a_rebuilt_tree_is_noticed(full: Site) -> None:
+    """Who can recompute every hash but not sign is told from the range between two signatures."""
+    bodies = bodies_of(full)
+    bodies[260] = forge(bodies[260])
+    rebuild(full, bodies)
+    error = refusal(full)
+    assert (error.code, error.fields["index"]) == ("SF501", 256)
+    assert "entries 256 to 269 are not the ones that were signed" in error.message
+
+
+def test_foreign_content_under_a_right_hash_is_noticed(full: Site) -> None:
+    """An entry that hashes well but is not one of ours is replaced content."""
+    bodies = bodies_of(full)
+    bodies[12] = b'{"hello":"world"}'
+    rebuild(full, bodies)
+    error = refusal(full)
+    assert (error.code, error.fields["index"]) == ("SF501", 12)
+    assert "not one that this software writes" in error.message
+
+
+def test_an_older_copy_is_noticed_by_who_kept_a_newer_checkpoint(full: Site) -> None:
+    """A restored backup verifies by itself, but not against a checkpoint that a peer has seen since."""
+    full.database.close()
+    shutil.copy(full.path, backup := full.path.with_suffix(".bak"))
+    full.log.append_all([sample(1)] * 30)
+    seen_by_peer = full.log.checkpoint()
+    full.database.close()
+    shutil.copy(backup, full.path)
+    assert verify_log(full.path, key=full.vkey).size == SIZE
+    error = refusal(full, known=(seen_by_peer,))
+    assert (error.code, error.fields["index"]) == ("SF504", SIZE)
+    assert "set back" in error.message
+
+
+def test_a_fork_is_noticed_by_who_kept_the_other_history(full: Site) -> None:
+    """Two histories of one size, both signed, are told as a fork, wherever they parted."""
+    full.database.close()
+    shutil.copy(full.path, backup := full.path.with_suffix(".bak"))
+    full.log.append(sample(1))
+    seen_by_peer = full.log.checkpoint()
+    full.database.close()
+    shutil.copy(backup, full.path)
+    full.log.append(sample(2))
+    same_size = refusal(full, known=(seen_by_peer,))
+    full.log.append(sample(2))
+    grown = refusal(full, known=(seen_by_peer,))
+    assert (same_size.code, grown.code) == ("SF505", "SF505")
+    assert grown.fields == {"size": SIZE + 1, "index": 256}
+    assert "two different histories of its first 271 entries" in grown.message
+
+
+def test_a_stolen_key_cannot_rewrite_what_others_have_seen(full: Site) -> None:
+    """A consistent rewriting, signed again with the true key, verifies alone but not against a kept checkpoint."""
+    kept = full.log.checkpoint()
+    bodies = bodies_of(full)
+    bodies[3] = forge(bodies[3])
+    rebuild(full, bodies, signer=full.key)
+    assert verify_log(full.path, key=full.vkey).size == SIZE
+    assert refusal(full, known=(kept,)).code == "SF505"
+
+
+def test_two_kept_checkpoints_of_two_histories_are_a_fork(full: Site) -> None:
+    """A log whose own checkpoints contradict its signed tree was forked."""
+    other = notes.Checkpoint(full.key.name, 100, leaf_hash(b"another history"))
+    note = notes.sign_checkpoint(other, full.key, cosigned_at=1)
+    sql(full, f"INSERT INTO log_checkpoint VALUES (100, '{note}')")
+    error = refusal(full)
+    assert (error.code, error.fields["index"]) == ("SF505", 0)
+
+
+def test_a_known_checkpoint_must_be_signed(full: Site) -> None:
+    """Nobody can accuse a log with a checkpoint it never signed; witnesses' lines are no harm."""
+    kept = full.log.checkpoint()
+    forged = kept.replace(str(SIZE), str(SIZE + 1))
+    assert refusal(full, known=(forged,)).code == "SF503"
+    witnessed = kept + notes.NoteSignature("witness.example", b"abcd", b"x" * 72).line
+    assert verify_log(full.path, key=full.vkey, known=[kept, witnessed]).known_checkpoints == 2
+
+
+def test_another_key_is_refused(full: Site) -> None:
+    """The key that the auditor holds decides, not the one that the log names."""
+    full.log.checkpoint()
+    for other in (
+        LogSigningKey.generate(full.key.name).public,
+        LogSigningKey(full.key.name, b"\x01" * 32, b"\x03" * 32).public,
+        LogSigningKey("another.example/log", b"\x01" * 32, b"\x02" * 32).public,
+    ):
+        with pytest.raises(IntegrityError, match="another key") as caught:
+            verify_log(full.path, key=other.encode())
+        assert caught.value.code == "SF503"
+    assert verify_log(full.path, key=full.vkey.split(",")[0]).size == SIZE
+
+
+def test_a_log_signed_by_nobodys_key_is_refused(full: Site) -> None:
+    """A forger who also exchanges the key in the log fails against the key from the member record."""
+    forger = LogSigningKey.generate(full.key.name)
+    rebuild(full, [forge(body) for body in bodies_of(full)], signer=forger)
+    sql(full, f"UPDATE log_head SET verification_key = '{forger.public.encode()}'")
+    assert verify_log(full.path, key=None).key_was_given is False
+    assert refusal(full).code == "SF503"
+
+
+def test_a_stripped_post_quantum_signature_is_noticed(full: Site) -> None:
+    """A kept checkpoint carries both signatures; taking one away is told."""
+    with full.database.snapshot() as tx:
+        kept = log_rows.list_checkpoints(tx)[0]
+    note = notes.parse_note(kept.note)
+    stripped = notes.Note(note.text, note.signatures[:1]).encoded
+    sql(full, f"UPDATE log_checkpoint SET note = '{stripped}'")
+    assert refusal(full).code == "SF503"
+
+
+def test_a_malformed_key_is_the_operators_mistake(full: Site) -> None:
+    """A key that cannot be read says nothing about the log."""
+    with pytest.raises(ConfigurationError) as caught:
+        verify_log(full.path, key="nonsense")
+    assert caught.value.code == "SF104"
+
+
+def test_there_must_be_one_log(tmp_path: Path) -> None:
+    """No log, or several databases in one place, is a wrong path and not a bad log."""
+    with pytest.raises(ConfigurationError, match="found 0"):
+        verify_log(tmp_path, key=None)
+    for name in ("a.db", "b.db"):
+        (tmp_path / name).touch()
+    with pytest.raises(ConfigurationError, match="found 2"):
+        verify_log(tmp_path, key=None)
+
+
+@pytest.mark.parametrize("table", ["log_entry", "log_node", "log_checkpoint", "log_head"])
+def test_any_flipped_bit_of_any_column_is_noticed(full: Site, table: str) -> None:
+    """Every byte of every entry, hash, checkpoint, key and frontier counts: sampled over all rows and columns."""
+    full.log.checkpoint()
+    with full.database.snapshot() as tx:
+        rows = [dict(row._mapping) for row in tx.connection.execute(text(f"SELECT * FROM {table}"))]
+    cells = [(row, name) for row in rows for name, value in row.items() if isinstance(value, bytes | str)]
+    for number, (row, name) in enumerate(cells[:: max(1, len(cells) // 40)]):
+        flip(full, table, row, name, place=number * 7919, bit=number % 8)
+        error = refusal(full)
+        assert error.code in {"SF501", "SF503", "SF531"}, (name, error.message)
+        restore(full, table, row, name)
+    verify_log(full.path, key=full.vkey)
+
+
+KEYS = {
+    "log_entry": "position = :position",
+    "log_node": "level = :level AND position = :position",
+    "log_checkpoint": "size = :size",
+    "log_head": "id = :id",
+}
+
+
+def flip(site: Site, table: str, row: dict[str, object], name: str, *, place: int, bit: int) -> None:
+    """Flip one bit of one cell."""
+    value = row[name]
+    raw = bytearray(value if isinstance(value, bytes) else str(value).encode())
+    raw[place % len(raw)] ^= 1 << bit
+    kind = "BLOB" if isinstance(value, bytes) else "TEXT"
+    with site.database.transaction() as tx:
+        statement = f"UPDATE {table} SET {name} = CAST(:raw AS {kind}) WHERE {KEYS[table]}"
+        tx.connection.execute(text(statement), {**row, "raw": bytes(raw)})
+
+
+def restore(site: Site, table: str, row: dict[str, object], name: str) -> None:
+    """Put the cell back as it was."""
+    with site.database.transaction() as tx:
+        statement = f"UPDATE {table} SET {name} = :value WHERE {KEYS[table]}"
+        tx.connection.execute(text(statement), {**row, "value": row[name]})
+
+
+@dataclass(frozen=True, repr=False)
+class Frozen:
+    """A log as one quiet file."""
+
+    raw: bytes
+    vkey: str
+    bodies: list[bytes]
+
+
+@pytest.fixture(scope="module")
+def frozen(tmp_path_factory: pytest.TempPathFactory) -> Frozen:
+    """A log as one quiet file, with its key and its entries."""
+    path = tmp_path_factory.mktemp("frozen") / "semfed.db"
+    key = LogSigningKey.generate("hospitals.example/north")
+    with Database.open(path, kind="client") as database:
+        log = AuditLog(database, key=key, clock=FixedClock(START), writer="w")
+        log.append_all([sample(number) for number in range(40)])
+        log.checkpoint()
+        with database.snapshot() as tx:
+            bodies = [row.body for row in log_rows.walk_entries(tx)]
+    return Frozen(path.read_bytes(), key.public.encode(), bodies)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.integers(0, 10**9), bit=st.integers(0, 7))
+def test_a_flipped_bit_of_the_file_never_changes_what_verifies(
+    frozen: Frozen, tmp_path: Path, place: int, bit: int
+) -> None:
+    """Whatever bit of the whole file flips, either the log is refused with a code, or every entry is as it was."""
+    raw = bytearray(frozen.raw)
+    raw[place % len(raw)] ^= 1 << bit
+    copy = tmp_path / "copy.db"
+    copy.write_bytes(raw)
+    seen: list[Entry] = []
+    try:
+        verify_log(copy, key=frozen.vkey, visit=seen.append)
+    except SemfedError:
+        return
+    assert [encode_entry(entry) for entry in seen] == frozen.bodies
+
+
+def test_verify_consistency_follows_a_growing_log(site: Site) -> None:
+    """A newer checkpoint of the same history is accepted and returned."""
+    site.fill(5)
+    old = site.log.checkpoint()
+    site.fill(8)
+    new = site.log.checkpoint()
+    proof = site.log.consistency_proof(5, 13)
+    assert verify_consistency(old, new, proof, site.key.public).size == 13
+    assert verify_consistency(new, new, (), site.key.public).size == 13
+
+
+def test_verify_consistency_refuses_another_history(site: Site) -> None:
+    """Rolled back, forked and unproven checkpoints are refused with the code for it."""
+    site.fill(5)
+    old = site.log.checkpoint()
+    site.fill(8)
+    new = site.log.checkpoint()
+    proof = site.log.consistency_proof(5, 13)
+    forked = notes.sign_checkpoint(notes.Checkpoint(site.key.name, 13, leaf_hash(b"x")), site.key, cosigned_at=None)
+    for pair in ((new, old, proof), (old, new, ()), (old, forked, proof), (new, forked, ())):
+        with pytest.raises(PeerError) as caught:
+            verify_consistency(*pair, site.key.public)
+        assert caught.value.code == "SF323"
+    with pytest.raises(PeerError) as caught:
+        verify_consistency(old, new.replace("13", "14"), proof, site.key.public)
+    assert caught.value.code == "SF328"
+
+
+def test_a_log_that_drops_its_post_quantum_key_is_refused(tmp_path: Path) -> None:
+    """A log cannot talk an auditor out of the second signature by naming its Ed25519 key alone."""
+    key = LogSigningKey.generate("a.example/log")
+    with Database.open(tmp_path / "x.db", kind="client") as database:
+        log = AuditLog(database, key=key, clock=SystemClock(), writer="w")
+        log.append_all([sample(0)] * 300)
+        lone = LogVerificationKey(key.name, key.public.ed25519).encode()
+        with database.transaction() as tx:
+            tx.connection.execute(text("UPDATE log_head SET verification_key = :key"), {"key": lone})
+        with pytest.raises(IntegrityError):
+            verify_log(tmp_path / "x.db", key=key.public.encode())
