@@ -18,7 +18,7 @@ from semfed_secure.errors import ConfigurationError
 from semfed_secure.policy.checks import Question
 from semfed_secure.policy.compose import load_policy, mutants
 from semfed_secure.policy.document import Grants, Line
-from semfed_secure.policy.engine import CODES, Outcome, decide, examine
+from semfed_secure.policy.engine import CODES, Outcome, codes_of, examine, outcome_of
 from semfed_secure.policy.facts import BudgetSnapshot, Facts
 from semfed_secure.policy.loading import parse_tree, refuse_invalid
 from semfed_secure.policy.tightening import Section
@@ -66,6 +66,12 @@ class CaseFile(Section):
     format: Literal["semfed/cases/1"]
     given: Given
     cases: tuple[Case, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _named_once(self) -> Self:
+        if len({case.name for case in self.cases}) != len(self.cases):
+            raise ValueError("cases are named once each")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,8 +210,11 @@ def _asked(case: Case, given: Given, name: str) -> Asked:
     base = {"facts": given.facts, "budget": given.budget, "grants": given.grants, "now": given.now.isoformat()}
     tree = _merged({key: value for key, value in base.items() if value is not None}, case.change)
     for dotted in case.without:
-        tree = _removed(tree, dotted, f"{name}: {case.name}")
+        tree = _removed(tree, dotted.split("."), f"{name}: {case.name}: without {dotted}")
     where = f"{name}: {case.name}"
+    unknown = sorted(set(tree) - set(base))
+    if unknown:
+        raise ConfigurationError("SF113", f"{where}: there is no `{', '.join(unknown)}` to change", fields=unknown)
     facts, budget = parse_question(tree, name=where)
     grants = _typed(Grants, tree["grants"], f"{where}: grants") if "grants" in tree else None
     return Asked(case, facts, budget, _typed(AwareDatetime, tree.get("now"), f"{where}: now"), grants)
@@ -219,10 +228,10 @@ def _merged(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _removed(tree: dict[str, Any], dotted: str, name: str) -> dict[str, Any]:
-    key, _, rest = dotted.partition(".")
+def _removed(tree: dict[str, Any], keys: Sequence[str], name: str) -> dict[str, Any]:
+    key, *rest = keys
     if key not in tree or (rest and not isinstance(tree[key], dict)):
-        raise ConfigurationError("SF113", f"{name}: without {dotted}: there is no such fact", field="without")
+        raise ConfigurationError("SF113", f"{name}: there is no such fact", field="without")
     if not rest:
         return {kept: value for kept, value in tree.items() if kept != key}
     return {**tree, key: _removed(tree[key], rest, name)}
@@ -233,10 +242,9 @@ def _results(asked: Sequence[Asked], policy: EffectivePolicy) -> tuple[CaseResul
 
 
 def _result(one: Asked, policy: EffectivePolicy) -> CaseResult:
-    question = one.question(policy)
-    decision = decide(question.facts, question.policy, question.budget, question.now)
+    reasons = [reason for _, reason in examine(one.question(policy)) if reason is not None]
     expected = (one.case.outcome.value, *sorted(set(one.case.reasons)))
-    return CaseResult(one.case.name, expected, (decision.outcome.value, *decision.codes))
+    return CaseResult(one.case.name, expected, (outcome_of(reasons).value, *codes_of(reasons)))
 
 
 def _codes_seen(asked: Sequence[Asked], policy: EffectivePolicy) -> tuple[set[str], set[str]]:

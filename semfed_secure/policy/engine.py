@@ -10,7 +10,7 @@ Guarantees, each with a property test of the same sentence:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime
@@ -85,7 +85,7 @@ class Decision:
     @property
     def codes(self) -> tuple[str, ...]:
         """The failing codes, each once, sorted: what the audit log and the metrics carry."""
-        return tuple(sorted({reason.code for reason in self.reasons}))
+        return codes_of(self.reasons)
 
     def as_json(self) -> dict[str, object]:
         """JSON-ready form, digests printed."""
@@ -119,7 +119,7 @@ def decide(facts: Facts, policy: EffectivePolicy, budget: BudgetSnapshot | None,
     digest = _facts_digest(question)
     if digest is None:
         reasons.append(Reason(UNREADABLE, "default", "unreadable", "JSON values", "facts cannot be written down"))
-    outcome = _outcome(reasons)
+    outcome = outcome_of(reasons)
     return Decision(
         outcome=outcome,
         reasons=tuple(reasons),
@@ -159,10 +159,16 @@ def require(decision: Decision) -> Decision:
     raise PolicyDenied("SF201", f"policy {decision.policy_id} denies this: {said}", **detail)
 
 
-def _outcome(reasons: list[Reason]) -> Outcome:
+def outcome_of(reasons: Sequence[Reason]) -> Outcome:
+    """What failing reasons amount to: approval is asked for only where nothing else is in the way."""
     if not reasons:
         return Outcome.PERMIT
     return Outcome.NEEDS_APPROVAL if all(reason.code == APPROVAL for reason in reasons) else Outcome.DENY
+
+
+def codes_of(reasons: Sequence[Reason]) -> tuple[str, ...]:
+    """The codes of failing reasons, each once, sorted."""
+    return tuple(sorted({reason.code for reason in reasons}))
 
 
 def _obligations(policy: EffectivePolicy) -> tuple[Obligation, ...]:

@@ -49,7 +49,7 @@ def parse_tree(data: bytes, *, name: str, code: str) -> Tree:
         tree = _parse_toml(text) if name.endswith(".toml") else parse_yaml(text)
     except StrictYamlError as error:
         raise ConfigurationError(code, f"{name}, line {error.line}: {error}", file=name, line=error.line) from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigurationError(code, f"{name}: not readable: {error}", file=name) from error
     if not isinstance(tree.value, dict):
         raise ConfigurationError(code, f"{name}: a mapping is expected at the top", file=name)
@@ -70,7 +70,7 @@ def _refuse_toml_types(value: Any, where: str) -> None:
         for item in value:
             _refuse_toml_types(item, where)
     elif not isinstance(value, str | int | bool):
-        raise StrictYamlError(1, f"{where}: numbers with a point and dates are written in quotes")
+        raise ValueError(f"{where}: numbers with a point and dates are written in quotes")  # noqa: TRY004 (bad input)
 
 
 def refuse_invalid(error: ValidationError, tree: Tree, *, name: str, code: str) -> ConfigurationError:
@@ -85,5 +85,5 @@ def _problem(detail: Any, tree: Tree) -> str:
     known = max((path[:size] for size in range(len(path) + 1) if path[:size] in tree.lines), key=len, default=None)
     line = f"line {tree.lines[known]}: " if known is not None else ""
     where = ".".join(str(part) for part in path) or "document"
-    message = str(detail["msg"]).removeprefix("Value error, ")
+    message = "no such field" if detail["type"] == "extra_forbidden" else detail["msg"].removeprefix("Value error, ")
     return f"{line}{where}: {message[:1].lower()}{message[1:]}"

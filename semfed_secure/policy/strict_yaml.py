@@ -70,12 +70,12 @@ def parse_yaml(text: str) -> Tree:
         StrictYamlError: naming the line and what to write instead.
     """
     try:
-        events = iter(list(yaml.parse(text, Loader=yaml.SafeLoader)))
+        # Event by event, so that a file nested too deep is refused before the rest of it is even scanned.
+        return _Reader(yaml.parse(text, Loader=yaml.SafeLoader)).document()
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or "not YAML"
         raise StrictYamlError(mark.line + 1 if mark else 1, str(problem)) from error
-    return _Reader(events).document()
 
 
 class _Reader:
@@ -105,7 +105,8 @@ class _Reader:
             raise StrictYamlError(_line(event), "not one YAML document")
 
     def _node(self, event: Event, path: Path) -> Any:
-        line = self._lines[path] = _line(event)
+        line = _line(event)
+        self._lines.setdefault(path, line)
         if len(path) > MAX_DEPTH:
             raise StrictYamlError(line, f"nested deeper than {MAX_DEPTH}")
         if isinstance(event, AliasEvent):
@@ -124,7 +125,7 @@ class _Reader:
     def _mapping(self, path: Path) -> dict[str, Any]:
         found: dict[str, Any] = {}
         while not isinstance(event := next(self._events), MappingEndEvent):
-            key = self._node(event, path)
+            key = self._node(event, (*path, ""))
             if not isinstance(key, str):
                 raise StrictYamlError(_line(event), "a key is a plain word: quote it")
             if key in found:
@@ -154,5 +155,5 @@ def _scalar(event: ScalarEvent, line: int) -> str | int | bool:
     meaning = Resolver().resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
     if not text or meaning != _TEXT or _NUMBER_ELSEWHERE.match(text):
         shown = text[:40] or "an empty value"
-        raise StrictYamlError(line, f"{shown} is read differently by YAML versions: quote it, or write what you mean")
+        raise StrictYamlError(line, f"{shown} is no word, whole number, true or false to every reader: quote it")
     return text
