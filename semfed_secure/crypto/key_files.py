@@ -165,7 +165,7 @@ def read_passphrase(file: Path | None, environ: Mapping[str, str]) -> bytes:
         return _read_private(file).rstrip(b"\r\n")
     if PASSPHRASE_VARIABLE not in environ:
         raise ConfigurationError("SF102", f"a passphrase file or the variable {PASSPHRASE_VARIABLE} was expected")
-    return environ[PASSPHRASE_VARIABLE].encode().rstrip(b"\r\n")
+    return os.fsencode(environ[PASSPHRASE_VARIABLE]).rstrip(b"\r\n")
 
 
 def _describe(key: AnyKey) -> tuple[_Kind, str]:

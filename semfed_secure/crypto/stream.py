@@ -26,6 +26,22 @@ _CHUNK_WORDS = 1 << 20
 """Zeros handed to the cipher at a time: 8 MiB bound what a large request holds besides its result."""
 
 
+_forks = 0
+
+
+def _count_fork() -> None:
+    global _forks  # noqa: PLW0603 - a process has one number of forks behind it
+    _forks += 1
+
+
+os.register_at_fork(after_in_child=_count_fork)
+
+
+def _this_process() -> tuple[int, int]:
+    """Differs between a process and any descendant: process ids alone are used again."""
+    return os.getpid(), _forks
+
+
 class ChaChaStream:
     """Unpredictable 64-bit words, from the ChaCha20 keystream (RFC 8439, nonce and first block zero).
 
@@ -63,7 +79,7 @@ class ChaChaStream:
 
     def _refresh(self, count: int) -> None:
         """Take a new key in a child process, or when this one has given its share."""
-        if self._process == os.getpid() and self._words_left >= count:
+        if self._process == _this_process() and self._words_left >= count:
             self._words_left -= count
             return
         if self._fixed:
@@ -73,7 +89,7 @@ class ChaChaStream:
 
     def _start(self, key: bytes) -> None:
         self._cipher: CipherContext = Cipher(algorithms.ChaCha20(key, bytes(16)), mode=None).encryptor()
-        self._process = os.getpid()
+        self._process = _this_process()
         self._words_left = _WORDS_PER_KEY
 
     def __repr__(self) -> str:

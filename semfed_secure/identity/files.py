@@ -48,6 +48,7 @@ def write_new(path: Path, data: bytes) -> None:
             path.hardlink_to(beside)  # unlike a rename, refuses to take the place of another file
         finally:
             beside.unlink()
+        fsync_directory(path.parent)
     except FileExistsError:
         raise ConfigurationError("SF123", f"no file was expected at {path}") from None
     except OSError as error:
@@ -64,6 +65,7 @@ def replace_file(path: Path, data: bytes) -> None:
     try:
         _write_through(beside, data)
         beside.replace(path)
+        fsync_directory(path.parent)
     except OSError as error:
         raise ConfigurationError("SF102", f"{path} cannot be written: {error.strerror}") from None
 
@@ -78,6 +80,15 @@ def make_private_directory(path: Path) -> None:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigurationError("SF102", f"a directory was expected at {path}: {error.strerror}") from None
+
+
+def fsync_directory(path: Path) -> None:
+    """Make the names in a directory durable: a new file survives a power cut only with its name."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _beside(path: Path) -> Path:

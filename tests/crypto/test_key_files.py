@@ -223,6 +223,7 @@ def test_the_passphrase_is_read_from_a_file_before_the_environment(tmp_path) -> 
     environ = {"SEMFED_PASSPHRASE": "from the environment"}
     assert read_passphrase(path, environ) == PASSPHRASE
     assert read_passphrase(None, environ) == b"from the environment"
+    assert read_passphrase(None, {"SEMFED_PASSPHRASE": "\udcff secret"}) == b"\xff secret"
     assert code(read_passphrase, None, {}) == "SF102"
     assert code(read_passphrase, tmp_path / "none", environ) == "SF102"
     path.chmod(0o644)

@@ -81,6 +81,15 @@ def test_a_forked_child_takes_its_own_key() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_descendant_under_a_used_process_id_takes_its_own_key(monkeypatch) -> None:
+    """The system gives process ids out again, so the number of forks counts too."""
+    monkeypatch.setattr(os, "getpid", lambda: 4_711)
+    stream = ChaChaStream.from_system()
+    sequences = [child_words(stream), stream.words(8).tobytes()]
+    assert len(set(sequences)) == 2
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_forked_stream_with_a_fixed_key_gives_nothing() -> None:
     """It could only repeat itself, so it refuses."""
     assert child_words(ChaChaStream(fixed_key_for_test_vectors=bytes(32))) == b""
