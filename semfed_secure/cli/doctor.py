@@ -75,10 +75,12 @@ def _signatures() -> str:
     """Sign and verify with a fresh hybrid key."""
     from semfed_secure.crypto.keys import SigningKey
     from semfed_secure.crypto.signing import sign, verify
+    from semfed_secure.wire.cbor import Limits
     from semfed_secure.wire.cose import MessageType
 
     key = SigningKey.generate()
-    verify(MessageType.STATEMENT, sign(MessageType.STATEMENT, b"doctor", key), [key.public])
+    limits = Limits(max_bytes=16)
+    verify(MessageType.STATEMENT, sign(MessageType.STATEMENT, b"doctor", key), [key.public], limits=limits)
     return "Ed25519 and ML-DSA-65 sign and verify"
 
 
