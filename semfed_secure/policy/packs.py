@@ -15,10 +15,10 @@ _REFERENCE = re.compile(r"pack:([a-z0-9-]+)/([a-z0-9-]+)\Z")
 def packs_root() -> Path:
     """The directory of the packs.
 
-    The build puts the repository's `policies/` into the wheel as the data of `semfed_secure.policy.packs`
-    (`setup.py`); a source checkout has them at its top.
+    The build puts the repository's `policies/` into the wheel as `shipped` beside this file (`setup.py`); a source
+    checkout, installed or not, has them at its top.
     """
-    installed = Path(__file__).parent / "packs"
+    installed = Path(__file__).parent / "shipped"
     return installed if installed.is_dir() else Path(__file__).parents[2] / "policies"
 
 
