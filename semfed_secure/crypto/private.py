@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, NoReturn, SupportsIndex
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Secret:
         raise TypeError("a Secret is neither pickled nor copied")
 
 
-class PrivateKey:
+class PrivateKey(ABC):
     """Base of the private keys.
 
     The material cannot reach a log, a pickle, a traceback or a copy by accident: ``repr`` shows the public key
@@ -45,13 +46,13 @@ class PrivateKey:
     __slots__ = ()
 
     @property
+    @abstractmethod
     def key_id(self) -> KeyId:
         """The id of the public half."""
-        raise NotImplementedError
 
+    @abstractmethod
     def export_secret(self) -> bytes:
         """The raw seeds, for `semfed_secure.crypto.key_files` only: whoever holds them is the member."""
-        raise NotImplementedError
 
     def __repr__(self) -> str:
         """The public key id, never the material."""

@@ -47,6 +47,11 @@ class PromptSet:
         """The labels allowed for ``prompt``; empty where any text is an answer."""
         return prompt.candidates or self.candidates
 
+    @property
+    def all_candidates(self) -> tuple[str, ...]:
+        """Every label that some prompt allows, each once."""
+        return tuple(dict.fromkeys(label for prompt in self.prompts for label in self.candidates_of(prompt)))
+
 
 def encode_prompt_set(prompt_set: PromptSet) -> bytes:
     """The deterministic bytes of ``prompt_set``.

@@ -147,6 +147,15 @@ def test_a_file_of_another_kind_is_refused(tmp_path, kind, data) -> None:
     assert code(KEYS[kind][1], path, PASSPHRASE) == "SF121"
 
 
+def test_a_suite_of_a_later_version_is_refused(tmp_path, monkeypatch) -> None:
+    """SF121 rather than a guess at what the seeds mean."""
+    key = KEYS["opening"][0]
+    save_key(tmp_path / "a.key", key, PASSPHRASE, cost=CHEAP)
+    data = (tmp_path / "a.key").read_bytes().replace(b"hybrid-pq", b"hybrid-px")
+    (tmp_path / "a.key").write_bytes(data)
+    assert code(load_opening_key, tmp_path / "a.key", PASSPHRASE) == "SF121"
+
+
 def test_keys_of_different_kinds_do_not_mix(saved, kind) -> None:
     """A log key never signs messages, a signing key never opens."""
     for other, (_, load) in KEYS.items():

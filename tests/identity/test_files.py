@@ -10,7 +10,7 @@ import pytest
 
 from semfed_secure.errors import ConfigurationError, PeerError, SemfedError
 from semfed_secure.identity.federation_files import FederationDirectory, found_federation, load_root
-from semfed_secure.identity.files import replace_file, write_new
+from semfed_secure.identity.files import make_private_directory, replace_file, write_new
 from semfed_secure.identity.member_files import create_member_keys, load_member_keys, load_member_record
 from semfed_secure.identity.records import Role
 from semfed_secure.identity.roster import verify_roster
@@ -275,6 +275,8 @@ def test_files_are_written_whole_or_not_at_all(tmp_path) -> None:
         with pytest.raises(ConfigurationError, match="SF102"):
             write(tmp_path / "none" / "a", b"x")
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    with pytest.raises(ConfigurationError, match="SF102"):
+        make_private_directory(tmp_path / "a")
 
 
 def test_a_root_file_that_is_too_large_or_damaged_is_refused(tmp_path) -> None:

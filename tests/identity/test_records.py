@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from semfed_secure.crypto.signing import sign, sign_by_all
 from semfed_secure.errors import ConfigurationError, PeerError
 from semfed_secure.identity.records import MAX_RECORD_BYTES, Role, create_record, verify_record
+from semfed_secure.wire import cbor
 from semfed_secure.wire.cbor import Limits
 from semfed_secure.wire.cose import MessageType, encode_signed, parse_signed
 from tests.identity.identity_examples import DAY, HUB, NORTH, NOW, RECORDS, SOUTH, key, member
@@ -135,3 +136,10 @@ def test_the_term_includes_its_start_and_excludes_its_end() -> None:
     assert NORTH.valid_at(start)
     assert NORTH.valid_at(end - millisecond)
     assert not NORTH.valid_at(end)
+
+
+@pytest.mark.parametrize("roles", [["server", "client"], ["client", "client"], ["admin"], []], ids=str)
+def test_roles_have_one_spelling(roles) -> None:
+    """Unsorted, repeated, unknown or no roles are refused, whoever signed them."""
+    payload = cbor.decode(payload_of(RECORDS[2]), limits=Limits(max_bytes=MAX_RECORD_BYTES))
+    refused(sign(MessageType.MEMBER_RECORD, cbor.encode({**payload, 6: roles}), key(3)))

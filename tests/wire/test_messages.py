@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from semfed_secure.errors import ConfigurationError, PeerError
+from semfed_secure.ids import sha256
 from semfed_secure.units import OutputKind
 from semfed_secure.wire import cbor, messages, prompts
 from semfed_secure.wire.messages import Outcome, Payload, PromptStatus, commit, statement_info
@@ -217,6 +218,37 @@ def test_candidates_of_a_prompt_replace_those_of_the_set() -> None:
     first, second = examples.PROMPT_SET.prompts
     assert examples.PROMPT_SET.candidates_of(first) == ("injury", "circulatory")
     assert examples.PROMPT_SET.candidates_of(second) == ("emergency", "circulatory")
+
+
+def test_all_candidates_are_those_that_some_prompt_allows() -> None:
+    """Each once, in order of appearance; shared ones count only where a prompt has none of its own."""
+    assert examples.PROMPT_SET.all_candidates == ("injury", "circulatory", "emergency")
+    own = replace(examples.PROMPT_SET, prompts=examples.PROMPT_SET.prompts[1:])
+    assert own.all_candidates == ("emergency", "circulatory")
+
+
+def test_a_digest_names_the_encoded_message() -> None:
+    """Manifest, statement, consensus: SHA-256 of exactly the bytes that are signed."""
+    for encode, value in (
+        (messages.encode_manifest, examples.MANIFEST),
+        (messages.encode_statement, examples.STATEMENT),
+        (messages.encode_consensus, examples.CONSENSUS),
+    ):
+        assert value.digest == sha256(encode(value))
+
+
+def test_a_message_larger_than_its_limit_is_not_encoded() -> None:
+    """SF105 when the whole is too large though every field is within its own limit."""
+    many = tuple(prompts.Prompt(f"p{n}", "x" * 8_192) for n in range(8_200))
+    with pytest.raises(ConfigurationError, match="67108864 bytes"):
+        prompts.encode_prompt_set(prompts.PromptSet("x", many))
+
+
+def test_a_value_of_another_type_is_not_encoded() -> None:
+    """A statement is no manifest, and no mapping is either."""
+    for value in (examples.STATEMENT, {}, None):
+        with pytest.raises(ConfigurationError, match="a RoundManifest was expected"):
+            messages.encode_manifest(value)
 
 
 def test_the_digest_of_a_prompt_set_covers_every_part() -> None:
