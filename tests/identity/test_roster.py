@@ -98,7 +98,7 @@ def test_a_flipped_bit_anywhere_in_a_roster_is_refused() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_the_threshold_decides(count) -> None:
+def test_step_2_the_threshold_decides(count) -> None:
     """Fewer root keys than the threshold are refused, as many or more accepted, whichever they are."""
     root = replace(ROOT, threshold=2)
     data = resigned(lambda payload: None, ROOT_KEYS[-count:])
@@ -108,12 +108,12 @@ def test_the_threshold_decides(count) -> None:
         assert verify(data, root=root).sequence == 5
 
 
-def test_one_root_key_counts_once() -> None:
+def test_step_2_one_root_key_counts_once() -> None:
     """Two signatures of the same key are not two keys."""
     refused(resigned(lambda payload: None, [ROOT_KEYS[0], ROOT_KEYS[0]]))
 
 
-def test_signatures_of_strangers_are_refused() -> None:
+def test_step_2_signatures_of_strangers_are_refused() -> None:
     """Another federation's root, a member's key, or a stranger beside the threshold."""
     for signers in ([key(1), key(2)], [ROOT_KEYS[0], key(1)], [*ROOT_KEYS[:2], key(1)]):
         refused(resigned(lambda payload: None, signers))
@@ -121,26 +121,26 @@ def test_signatures_of_strangers_are_refused() -> None:
     refused(GOOD, root=stranger)
 
 
-def test_another_federation_is_refused() -> None:
+def test_step_3_another_federation_is_refused() -> None:
     """The same root keys may serve two federations; their rosters do not mix."""
     refused(GOOD, root=replace(ROOT, federation="banks"))
 
 
-def test_an_expired_roster_is_refused() -> None:
+def test_step_4_an_expired_roster_is_refused() -> None:
     """In force until the millisecond before its end."""
     end = NOW + 30 * DAY
     assert verify(GOOD, now=end - DAY / 86_400_000).sequence == 5
     assert "expired" in refused(GOOD, now=end)
 
 
-def test_a_rollback_is_refused() -> None:
+def test_step_5_a_rollback_is_refused() -> None:
     """An older sequence than one seen is refused; the same and a newer one are not."""
     assert verify(GOOD, last=4).sequence == 5
     assert verify(GOOD, last=5).sequence == 5
     assert "sequence 6" in refused(GOOD, last=6)
 
 
-def test_two_rosters_under_one_sequence_are_refused() -> None:
+def test_step_5_two_rosters_under_one_sequence_are_refused() -> None:
     """Equivocation: what was seen under a sequence is all that it may say."""
     seen = verify(GOOD).digest
     other = roster(RECORDS[:2])
@@ -149,7 +149,7 @@ def test_two_rosters_under_one_sequence_are_refused() -> None:
     assert verify(roster(RECORDS[:2], sequence=6), last=5, last_digest=seen).sequence == 6
 
 
-def test_the_carried_records_are_exactly_the_listed_ones() -> None:
+def test_step_6_the_carried_records_are_exactly_the_listed_ones() -> None:
     """None missing, none added, none exchanged, none moved."""
     extra = create_record(member("west", 4), [key(4)])
     resigned_record = create_record(NORTH, [key(1)])
@@ -172,7 +172,7 @@ BAD_MEMBERS = {
 
 
 @pytest.mark.parametrize("defect", BAD_MEMBERS)
-def test_a_roster_of_bad_members_is_neither_signed_nor_accepted(defect) -> None:
+def test_step_6_a_roster_of_bad_members_is_neither_signed_nor_accepted(defect) -> None:
     """Also if the root's threshold signs it."""
     records = BAD_MEMBERS[defect]
     with pytest.raises(PeerError, match=r"SF322|SF331"):
@@ -254,7 +254,7 @@ def test_members_lists_exactly_whom_member_returns(name, role, days, revoked) ->
 
 
 @pytest.mark.parametrize("data", [b"", b"\x00", b"\xa0", RECORDS[0], ROOT.encode()], ids=range(5))
-def test_bytes_that_are_no_roster_are_refused(data) -> None:
+def test_step_1_bytes_that_are_no_roster_are_refused(data) -> None:
     """SF322 for anything else."""
     refused(data)
 
