@@ -24,10 +24,10 @@ MISBEHAVING = (SiteRole.MALICIOUS, SiteRole.BROKEN, SiteRole.LATE)
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """One private training run and what it may cost; see `semfed_secure.client.config.TrainingSection`."""
+    """One private training run and what it may cost; each step takes every entity with probability ``sample_rate``."""
 
     steps: int
-    expected_entities: int
+    sample_rate: float
     clip_norm: float
     epsilon: str
     delta: str

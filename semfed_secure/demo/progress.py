@@ -102,6 +102,13 @@ class LiveProgress:
         self._live.update(table)
 
 
+class SilentProgress(PlainProgress):
+    """Says nothing: standard output belongs to one JSON document."""
+
+    def say(self, text: str) -> None:
+        """Keep it to itself."""
+
+
 def progress_for(console: Console) -> Progress:
     """Live on a terminal, plain lines otherwise."""
     return LiveProgress(console) if console.is_terminal else PlainProgress()

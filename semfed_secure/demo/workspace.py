@@ -23,7 +23,7 @@ import yaml
 
 from semfed_secure.demo.children import run_command
 from semfed_secure.demo.data import FederationData, Row
-from semfed_secure.demo.plan import Scale, SiteSetting
+from semfed_secure.demo.plan import Scale, SiteRole, SiteSetting
 from semfed_secure.ids import PromptId, hex_digest
 from semfed_secure.wire.prompts import Prompt, PromptSet
 
@@ -71,6 +71,14 @@ class Workspace:
     def site_file(self, site: SiteSetting) -> Path:
         """The configuration of one site."""
         return self.site(site) / "site.toml"
+
+    def answers_file(self, site: SiteSetting) -> Path:
+        """What a misbehaving site answers."""
+        return self.site(site) / "answers.json"
+
+    def outcomes_file(self, site: SiteSetting) -> Path:
+        """What a misbehaving site was told, when it has ended."""
+        return self.site(site) / "outcomes.json"
 
     @property
     def server_file(self) -> Path:
@@ -124,6 +132,25 @@ def found(workspace: Workspace) -> None:
     write_toml(workspace.server_file, _server_document(workspace))
     for site in workspace.sites:
         _furnish(workspace, site, server_keys["signing_key_ids"])
+        if site.role is not SiteRole.HONEST:
+            answers = {kind: foreign_answers(workspace.data, kind, site.role) for kind in workspace.scale.kinds}
+            workspace.answers_file(site).write_text(json.dumps(answers, ensure_ascii=False), encoding="utf-8")
+
+
+def foreign_answers(data: FederationData, kind: str, role: SiteRole) -> dict[str, str]:
+    """What a site that misbehaves answers, prompt by prompt.
+
+    The liar knows the right answers and gives the next label's everywhere: every prompt of one label gets the same
+    wrong answer, the most that one voice can do to confuse two labels. The others answer right; it is their bytes or
+    their timing that is wrong. Without known answers everybody gives the first candidate.
+    """
+    if not data.gold:
+        return {row.id: data.candidates[0] for row in data.prompts}
+    following = dict(zip(data.candidates, data.candidates[1:] + data.candidates[:1], strict=True))
+    example = {row.label: data.answer(row, kind) for row in data.gold}
+    if role is not SiteRole.MALICIOUS:
+        return {row.id: data.answer(row, kind) for row in data.gold}
+    return {row.id: example.get(following[row.label], following[row.label]) for row in data.gold}
 
 
 def _semfed(workspace: Workspace, *arguments: str) -> None:
@@ -181,6 +208,7 @@ def _site_document(workspace: Workspace, site: SiteSetting, entities: int) -> di
     """``site.toml``; the public bound on the population is rounded up, as a hospital would state it."""
     description, training = workspace.data.description, workspace.scale.training
     kinds = len(workspace.scale.kinds)  # one record becomes one question of each kind
+    bound = -(-entities // 100) * 100
     return {
         "site": {"federation": description.federation, "member": site.id, "state": "state"},
         "identity": {"keys": "keys", "passphrase_file": f"../../{PASSPHRASE}"},
@@ -191,15 +219,16 @@ def _site_document(workspace: Workspace, site: SiteSetting, entities: int) -> di
             "dataset": description.dataset,
             "population": _grant(workspace)["population"],
             "classification": description.classification,
-            "population_bound": -(-entities // 100) * 100,
+            "population_bound": bound,
             "max_records_per_entity": description.max_records_per_entity * kinds,
             "records": "records.jsonl",
         },
         "model": {"kind": "local", "source": str(workspace.models.families[site.family]), "family": site.family},
+        "model.settings": {"threads": 1, "state_cache": str(workspace.root / "public-states")},
         "privacy": {"mechanism": "dp_sgd", "epsilon": training.epsilon, "delta": training.delta},
         "training": {
             "steps": training.steps,
-            "expected_entities": training.expected_entities,
+            "expected_entities": round(training.sample_rate * bound),
             "clip_norm": training.clip_norm,
         },
         "validation": {"file": "validation.jsonl"},

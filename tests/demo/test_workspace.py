@@ -20,7 +20,7 @@ from semfed_secure.policy.compose import load_policy
 from semfed_secure.server.config import load_server_config
 
 BUILDER = Path(__file__).parents[2] / "examples" / "hospital_coding" / "build.py"
-TRAINING = Training(steps=3, expected_entities=20, clip_norm=0.5, epsilon="8", delta="1e-6")
+TRAINING = Training(steps=3, sample_rate=0.1, clip_norm=0.5, epsilon="8", delta="1e-6")
 ROUNDS = (RoundPlan("round-1", "votes"), RoundPlan("round-2", "text"))
 SCALE = Scale("test", 3, ("one", "two"), ROUNDS, TRAINING, {"votes": 200, "text": 20}, 60)
 

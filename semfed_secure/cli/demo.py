@@ -1,0 +1,116 @@
+"""``semfed demo``: a whole federation of institutions on this machine, and a report on it."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from semfed_secure.cli.output import JsonOption, emit
+from semfed_secure.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from semfed_secure.demo.plan import SiteRole
+
+app = typer.Typer(help="Run a whole federation on this machine.", add_completion=False, pretty_exceptions_enable=False)
+
+EMBEDDER = "all-minilm-l6-v2"
+
+
+@app.command()
+def demo(
+    fast: Annotated[bool, typer.Option("--fast", help="Fewer sites and records, one model family.")] = False,
+    data: Annotated[
+        Path | None, typer.Option(help="Your own data directory; see examples/hospital_coding/README.md.")
+    ] = None,
+    without: Annotated[
+        list[str] | None, typer.Option(help="Leave out a misbehaving site: malicious, broken or late; repeat it.")
+    ] = None,
+    run_directory: Annotated[Path, typer.Option("--run", help="Where the federation lives; replaced.")] = Path(
+        "demo-run"
+    ),
+    out: Annotated[Path, typer.Option(help="Where the report is written.")] = Path("demo-report"),
+    seed: Annotated[int, typer.Option(help="Decides which phrase of the example goes where.")] = 1,
+    prepare_only: Annotated[bool, typer.Option("--prepare-only", help="Prepare the models and stop.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Run a federation of institutions, each its own process, and write a report.
+
+    Every process that it starts has ended when it ends, however it ends. With ``--json`` the report goes to stdout
+    and the progress to the processes' logs only.
+    """
+    _require_extra()
+    from rich.console import Console
+
+    from semfed_secure.demo.data import FederationData
+    from semfed_secure.demo.examples import HOSPITAL, build_example
+    from semfed_secure.demo.plan import settle
+    from semfed_secure.demo.progress import SilentProgress, progress_for
+    from semfed_secure.demo.runner import free_port, run_federation, write_report
+    from semfed_secure.demo.scales import FAST, FULL
+    from semfed_secure.demo.tables import summary
+    from semfed_secure.demo.weights import prepare
+    from semfed_secure.demo.workspace import Models, Workspace
+
+    scale = FAST if fast else FULL
+    left_out = _left_out(without or [])
+    signal.signal(signal.SIGTERM, _leave)
+    with SilentProgress() if json else progress_for(Console()) as progress:
+        prepared = prepare([*scale.families, EMBEDDER], report=progress.say)
+        if prepare_only:
+            return
+        _empty(run_directory)
+        if data is None:
+            data = run_directory / "data"
+            progress.say("building the data of the hospital example")
+            build_example(HOSPITAL, data, seed=seed, small=fast)
+        federation = FederationData(data)
+        sites = settle(federation, scale, without=left_out)
+        models = Models({family: prepared[family] for family in scale.families}, prepared[EMBEDDER])
+        workspace = Workspace(run_directory.resolve() / "federation", federation, scale, sites, models, free_port())
+        report = run_federation(workspace, progress)
+        written = write_report(report, workspace, out)
+    files = "\n".join(f"  {path}" for path in written)
+    emit(report, as_json=json, text=lambda: f"\n{summary(report)}\nWritten:\n{files}")
+
+
+def _require_extra() -> None:
+    """Say early, and by name, what is missing."""
+    try:
+        import fastapi  # noqa: F401
+        import gguf  # noqa: F401
+        import matplotlib as mpl  # noqa: F401
+    except ImportError as error:
+        raise ConfigurationError("SF103", f"install `semfed-secure[demo]`: `{error.name}` is missing") from error
+
+
+def _left_out(names: list[str]) -> set[SiteRole]:
+    """The misbehaving roles of these names."""
+    from semfed_secure.demo.plan import MISBEHAVING
+
+    known = {str(role): role for role in MISBEHAVING}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ConfigurationError("SF105", f"--without takes {', '.join(known)}, not `{unknown[0]}`")
+    return {known[name] for name in names}
+
+
+def _empty(directory: Path) -> None:
+    """Make room for a new run; only a directory that an earlier run made is removed."""
+    marker = directory / ".semfed-demo"
+    if directory.exists() and any(directory.iterdir()) and not marker.exists():
+        raise ConfigurationError("SF105", f"{directory} holds something else: give another --run", path=str(directory))
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    marker.touch()
+
+
+def _leave(signum: int, frame: FrameType | None) -> NoReturn:
+    """Turn a request to end into an exception, so that every child process is ended on the way out."""
+    del frame
+    sys.exit(128 + signum)

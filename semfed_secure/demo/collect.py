@@ -1,0 +1,234 @@
+"""What a finished run left behind, read through the public commands, as one document.
+
+The document is ``demo-report/report.json``::
+
+    {"schema": 1, "mode": "direct",
+     "seconds": {"train", "answer", "consensus", "learn", "total"},
+     "sites": [{"id", "model", "role", "epsilon_spent", "epsilon_budget", "kept",
+                "exact_match": {KIND: {"known": {"base", "local", "consensus"}, "missing": {…}}}}],
+     "rounds": [{"id", "kind", "prompts", "agreed", "contested", "too_few", "admitted", "refused": [{"site", "code"}],
+                 "attacker_label_agreed"}],
+     "bytes": {"up", "down", "lora_exchange"},
+     "audit": [{"log", "path", "entries", "root", "verified"}]}
+
+``attacker_label_agreed`` counts the prompts that agree with the malicious site's label and would not without it: the
+server recomputes every round without each client. ``seconds`` are those of the slowest honest site in each phase, from
+its audit log; ``total`` is the wall time of the run. ``bytes`` are of all admitted sites; ``lora_exchange`` is what
+they would have sent and fetched had they exchanged their adapters in every round instead.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from semfed_secure.demo.children import run_command
+from semfed_secure.demo.plan import SiteRole, SiteSetting
+from semfed_secure.demo.workspace import OFFLINE, SERVER, Workspace
+from semfed_secure.errors import ConfigurationError
+
+SCHEMA = 1
+STAGES = ("base", "local", "consensus")
+Document = dict[str, Any]
+
+
+def ask(*arguments: str) -> Any:
+    """The JSON document that a command prints."""
+    return json.loads(run_command([*arguments, "--json"], environment=OFFLINE))
+
+
+def collect(workspace: Workspace, refused: Mapping[str, Mapping[str, str]], total_seconds: float) -> Document:
+    """The report of a finished run.
+
+    Args:
+        workspace: Where everything lies.
+        refused: Per round, the code that each site was refused with, as the site itself was told.
+        total_seconds: Wall time of the whole run.
+    """
+    statuses = [round_status(workspace, plan.id) for plan in workspace.scale.rounds]
+    return {
+        "schema": SCHEMA,
+        "mode": "direct",
+        "seconds": _seconds(workspace, statuses) | {"total": total_seconds},
+        "sites": [_site(workspace, site) for site in workspace.sites],
+        "rounds": [_round(workspace, status, refused.get(status["round_id"], {})) for status in statuses],
+        "bytes": _bytes(workspace, statuses),
+        "audit": [audit_verdict(name, path) for name, path in logs(workspace).items()],
+    }
+
+
+def logs(workspace: Workspace) -> dict[str, Path]:
+    """Every audit log of the run, the server's first."""
+    server = workspace.server_file.parent / "state" / "server.sqlite"
+    return {SERVER: server} | {site.id: workspace.site(site) / "state" for site in workspace.sites}
+
+
+def audit_verdict(name: str, path: Path) -> Document:
+    """What the verifier says of one log; a log that does not verify is a row, not the end of the report."""
+    try:
+        verdict = ask("audit", "verify", str(path))
+    except ConfigurationError as error:
+        return {"log": name, "path": str(path), "entries": 0, "root": error.message, "verified": False}
+    return {"log": name, "path": str(path), "entries": verdict["size"], "root": verdict["root"], "verified": True}
+
+
+def _site(workspace: Workspace, site: SiteSetting) -> Document:
+    """One site: who, on what budget, with which result."""
+    spent, budget = _epsilon(workspace, site)
+    honest = site.role is SiteRole.HONEST
+    return {
+        "id": site.id,
+        "model": site.family if site.role is not SiteRole.MALICIOUS else "black box",
+        "role": str(site.role),
+        "epsilon_spent": spent,
+        "epsilon_budget": budget,
+        "kept": _kept(workspace, site) if honest else None,
+        "exact_match": _exact_match(workspace, site) if honest else {},
+    }
+
+
+def _epsilon(workspace: Workspace, site: SiteSetting) -> tuple[str | None, str | None]:
+    """Lifetime spending and budget of the site's population."""
+    for ledger in ask("budget", "show", "--config", str(workspace.site_file(site)))["ledgers"]:
+        for period in ledger["periods"]:
+            if period["period"] == "lifetime":
+                return period["epsilon_spent"], period["epsilon_budget"]
+    return None, None
+
+
+def _entries(workspace: Workspace, site: SiteSetting) -> list[Document]:
+    """The site's audit entries."""
+    listed = ask("audit", "list", str(workspace.site(site) / "state"))
+    return list(listed["entries"])
+
+
+def _kept(workspace: Workspace, site: SiteSetting) -> bool | None:
+    """Whether the last adapter that was learned was kept; None if none was."""
+    found = [row["type"] for row in _entries(workspace, site) if row["type"] in {"adapter.kept", "adapter.rolled_back"}]
+    return found[-1] == "adapter.kept" if found else None
+
+
+def _exact_match(workspace: Workspace, site: SiteSetting) -> Document:
+    """Exact match per kind on the labels that the site has records of, and on those that it lacks."""
+    missing = set(site.plan.missing)
+    stages = {stage: _right(workspace, site, stage) for stage in STAGES}
+    result: Document = {}
+    start = 0
+    for kind in workspace.scale.kinds:
+        rows = workspace.heldout(kind)
+        result[kind] = {"known": {}, "missing": {}}
+        for stage, right in stages.items():
+            own = right[start : start + len(rows)]
+            for part in ("known", "missing"):
+                chosen = [
+                    hit for row, hit in zip(rows, own, strict=True) if (row.label in missing) == (part == "missing")
+                ]
+                result[kind][part][stage] = sum(chosen) / len(chosen)
+        start += len(rows)
+    return result
+
+
+def _right(workspace: Workspace, site: SiteSetting, stage: str) -> Sequence[bool]:
+    """For each line of the held-out file whether it was answered right; of the last round that has this stage."""
+    scores = workspace.site(site) / "state" / "scores"
+    names = ["base.json"] if stage == "base" else [f"{plan.id}.{stage}.json" for plan in workspace.scale.rounds]
+    paths = [scores / name for name in names if (scores / name).exists()]
+    if not paths:
+        raise ConfigurationError(
+            "SF107", f"`{site.id}` wrote no scores of stage `{stage}`", log=str(workspace.root / "logs")
+        )
+    # Private training happens once, before the first round; learning goes on to the last.
+    path = paths[0] if stage == "local" else paths[-1]
+    return list(json.loads(path.read_text(encoding="utf-8"))["right"])
+
+
+def round_status(workspace: Workspace, round_id: str) -> Document:
+    """What the server's operator sees of one round."""
+    return dict(ask("round", "status", round_id, "--config", str(workspace.server_file)))
+
+
+def _round(workspace: Workspace, status: Document, told: Mapping[str, str]) -> Document:
+    """One round: what came out, who was admitted, who was refused and why.
+
+    Refusals before the signatures name nobody at the server: there the code is the one that the site was told.
+    """
+    report = status["report"] or {"agreed": 0, "contested": 0, "too_few": 0, "clients": []}
+    refused = {row["member"]: row["code"] for row in status["refused"]}
+    refused |= {site: code for site, code in told.items() if site not in refused and site not in status["admitted"]}
+    liars = {site.id for site in workspace.sites if site.role is SiteRole.MALICIOUS}
+    gained = [row["influence"]["agreed_only_with"] for row in report["clients"] if row["member"] in liars]
+    return {
+        "id": status["round_id"],
+        "kind": status["kind"],
+        "prompts": status["prompts"],
+        "agreed": report["agreed"],
+        "contested": report["contested"],
+        "too_few": report["too_few"],
+        "admitted": status["admitted"],
+        "refused": [{"site": site, "code": code} for site, code in sorted(refused.items())],
+        "attacker_label_agreed": gained[0] if gained else None,
+    }
+
+
+def _bytes(workspace: Workspace, statuses: Sequence[Document]) -> Document:
+    """What went over the wire in all rounds, and what exchanging adapters would have."""
+    up = down = exchanged = 0
+    adapter = max((_adapter_bytes(workspace, site) for site in workspace.sites), default=0)
+    for status in statuses:
+        if status["report"] is None:
+            continue
+        sizes = status["report"]["bytes"]
+        up += sum(sizes["contributions"].values())
+        fetched = sizes["manifest"] + sizes["prompt_set"] + sizes["consensus"]
+        down += sum(sizes["receipts"].values()) + fetched * len(sizes["contributions"])
+        exchanged += 2 * adapter * len(sizes["contributions"])
+    return {"up": up, "down": down, "lora_exchange": exchanged}
+
+
+def _adapter_bytes(workspace: Workspace, site: SiteSetting) -> int:
+    """Size of the largest adapter's weights at a site."""
+    adapters = workspace.site(site) / "state" / "adapters"
+    return max((path.stat().st_size for path in adapters.glob("*/*.safetensors")), default=0)
+
+
+def _seconds(workspace: Workspace, statuses: Sequence[Document]) -> dict[str, float]:
+    """Per phase the time of the slowest honest site, and of the server's consensus."""
+    honest = [site for site in workspace.sites if site.role is SiteRole.HONEST]
+    spent = [_site_seconds(workspace, site) for site in honest]
+    consensus = sum(sum(status["report"]["seconds"].values()) for status in statuses if status["report"])
+    train, answer, learn = (max(row[phase] for row in spent) for phase in ("train", "answer", "learn"))
+    return {"train": train, "answer": answer, "consensus": consensus, "learn": learn}
+
+
+# Phase -> the entry that it begins after and the entries that end it.
+_PHASES: dict[str, tuple[str, frozenset[str]]] = {
+    "train": ("training.started", frozenset({"training.finished"})),
+    "learn": ("labels.accepted", frozenset({"adapter.kept", "adapter.rolled_back"})),
+}
+
+
+def _site_seconds(workspace: Workspace, site: SiteSetting) -> dict[str, float]:
+    """How long one site trained, answered and learned, by the times of its audit entries.
+
+    Answering has no entry of its own at its start: it begins when the measuring that follows training is written, or
+    else with the last entry before, and ends with the release.
+    """
+    spent = dict.fromkeys(("train", "answer", "learn"), 0.0)
+    started: dict[str, float] = {}
+    before = 0.0
+    scores = workspace.site(site) / "state" / "scores"
+    measured = {path.name.partition(".")[0]: path.stat().st_mtime for path in scores.glob("*.local.json")}
+    for entry in _entries(workspace, site):
+        at = datetime.fromisoformat(entry["time"]).timestamp()
+        for phase, (first, last) in _PHASES.items():
+            if entry["type"] == first:
+                started[phase] = at
+            elif entry["type"] in last and phase in started:
+                spent[phase] += at - started.pop(phase)
+        if entry["type"] == "decision" and entry.get("details", {}).get("action") == "release":
+            spent["answer"] += at - max(before, measured.get(entry.get("round_id") or "", 0.0))
+        before = at
+    return spent
