@@ -1,7 +1,9 @@
-"""What a site's own records vote for: the nearest public prompt, and the answer that the record or the model gives.
+"""What a site's own records vote for: the nearest public prompts, and the answer that the record or the model gives.
 
-A record's vote depends on that record, the public prompts and the model alone, so one entity more or less changes
-only its own votes; `semfed_secure.privacy.histogram` then counts one vote per entity.
+A record's votes depend on that record, the public prompts and the model alone, so one entity more or less changes
+only its own votes; `semfed_secure.privacy.histogram` then counts one vote per entity. A record that carries its answer
+never reaches the model. For the others the model must not have been fitted to this population, unless under a charged
+mechanism: a model that knows all records would let each entity speak through everybody's votes.
 """
 
 from __future__ import annotations
@@ -17,43 +19,58 @@ from semfed_secure.wire.messages import ABSTAIN
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from semfed_secure.client.model import Model, Record
+    from semfed_secure.llm.model import Model, Record
     from semfed_secure.wire.prompts import PromptSet
 
 
-class NearestPrompt:
-    """Finds the public prompt that a text resembles most: cosine of rare letter triples, public parts only."""
+LEAST_RESEMBLANCE = 0.2
+"""Cosine below which a text resembles a prompt by chance; measured in ``examples/bank_merchants``."""
+NEAREST = 2
+"""Prompts that a record may vote on: with one alone, half of the prompts of a set are nobody's nearest."""
+
+
+class NearestPrompts:
+    """Finds the public prompts that a text resembles most: cosine of its words and letter groups, rare ones first.
+
+    What is rare is told from the public prompts alone, so the answer depends on the text and on public data only.
+    """
 
     def __init__(self, prompts: PromptSet) -> None:
         """Index the prompts of a round."""
-        bags = [_triples(prompt.text) for prompt in prompts.prompts]
-        found_in = Counter(triple for bag in bags for triple in bag)
-        self._rarity = {triple: log((1 + len(bags)) / count) for triple, count in found_in.items()}
+        bags = [_parts(prompt.text) for prompt in prompts.prompts]
+        found_in = Counter(part for bag in bags for part in bag)
+        self._rarity = {part: log((1 + len(bags)) / count) for part, count in found_in.items()}
+        self._unseen = log(1 + len(bags))
+        self._lengths = [self._length(bag) for bag in bags]
         self._places: dict[str, list[int]] = defaultdict(list)
-        self._lengths = [sqrt(sum(self._rarity[triple] ** 2 for triple in bag)) for bag in bags]
         for place, bag in enumerate(bags):
-            for triple in bag:
-                self._places[triple].append(place)
+            for part in bag:
+                self._places[part].append(place)
 
-    def of(self, text: str) -> int | None:
-        """Index of the nearest prompt, the first among equals; None for a text that resembles none."""
+    def of(self, text: str) -> tuple[int, ...]:
+        """Indexes of at most `NEAREST` prompts, nearest first, none below `LEAST_RESEMBLANCE`."""
         shared: dict[int, float] = defaultdict(float)
-        for triple in _triples(text):
-            for place in self._places.get(triple, ()):
-                shared[place] += self._rarity[triple] ** 2
-        if not shared:
-            return None
-        return min(shared, key=lambda place: (-shared[place] / self._lengths[place], place))
+        parts = _parts(text)
+        for part in sorted(parts):  # in one order, so that sums are the same in every process
+            for place in self._places.get(part, ()):
+                shared[place] += self._rarity[part]
+        length = self._length(parts)
+        cosines = {place: weight / length / self._lengths[place] for place, weight in shared.items() if weight > 0}
+        best = sorted(cosines, key=lambda place: (-cosines[place], place))[:NEAREST]
+        return tuple(place for place in best if cosines[place] >= LEAST_RESEMBLANCE)
+
+    def _length(self, parts: set[str]) -> float:
+        return sqrt(sum(self._rarity.get(part, self._unseen) for part in sorted(parts)))
 
 
 def cast_ballots(records: Sequence[Record], prompts: PromptSet, model: Model) -> Ballots:
-    """One vote per record that resembles a prompt: for its own completion if that is a candidate, else the model's.
+    """A vote per record and prompt that it resembles: for its own completion if that is a candidate, else the model's.
 
-    Records without a nearest prompt, and those on which the model has no preference, cast none.
+    Records that resemble no prompt, and those on which the model has no preference, cast none.
     """
-    nearest = NearestPrompt(prompts)
-    placed = [(record, nearest.of(record.prompt)) for record in records]
-    asked = [(record, place) for record, place in placed if place is not None]
+    nearest = NearestPrompts(prompts)
+    near = {text: nearest.of(text) for text in sorted({record.prompt for record in records})}
+    asked = [(record, place) for record in records for place in near[record.prompt]]
     choices = [prompts.candidates_of(prompts.prompts[place]) for _, place in asked]
     open_questions = [
         index
@@ -72,6 +89,9 @@ def cast_ballots(records: Sequence[Record], prompts: PromptSet, model: Model) ->
     return Ballots(tuple(votes))
 
 
-def _triples(text: str) -> set[str]:
-    padded = f"  {' '.join(text.casefold().split())} "
-    return {padded[at : at + 3] for at in range(len(padded) - 2)}
+def _parts(text: str) -> set[str]:
+    """Words, and groups of three to five letters."""
+    words = "".join(char if char.isalnum() else " " for char in text.casefold()).split()
+    padded = f" {' '.join(words)} "
+    groups = {padded[at : at + size] for size in (3, 4, 5) for at in range(len(padded) - size + 1)}
+    return groups | {f"={word}" for word in words}
