@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from semfed_secure.client.config import SiteConfig, load_site_config
     from semfed_secure.client.learning import LearnOutcome
-    from semfed_secure.client.model import Model, Record, TrainableModel, TrainingPlan
     from semfed_secure.client.records import LabelledPrompt, read_labelled, read_records
     from semfed_secure.client.release import DecisionPreview
     from semfed_secure.client.round import VerifiedConsensus
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
         RefusedError,
         SemfedError,
     )
+    from semfed_secure.llm.model import Model, Record, TrainableModel, TrainingPlan
     from semfed_secure.llm.remote import RemoteModel
     from semfed_secure.units import Mechanism, OutputKind
     from semfed_secure.wire.messages import Receipt
@@ -39,7 +39,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "client.config": ("SiteConfig", "load_site_config"),
     "client.learning": ("LearnOutcome",),
-    "client.model": ("Model", "Record", "TrainableModel", "TrainingPlan"),
+    "llm.model": ("Model", "Record", "TrainableModel", "TrainingPlan"),
     "client.records": ("LabelledPrompt", "read_labelled", "read_records"),
     "client.release": ("DecisionPreview",),
     "client.round": ("VerifiedConsensus",),

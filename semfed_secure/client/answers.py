@@ -11,8 +11,8 @@ from semfed_secure.wire.messages import ABSTAIN
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from semfed_secure.client.model import Model
     from semfed_secure.client.records import LabelledPrompt
+    from semfed_secure.llm.model import Model
     from semfed_secure.wire.prompts import PromptSet
 
 EVALUATION_TOKENS = 32

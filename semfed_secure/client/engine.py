@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from semfed_secure.client.adapters import Adapter, active_adapter
 from semfed_secure.client.config import RemoteModelSection
-from semfed_secure.client.model import Model, TrainableModel
 from semfed_secure.client.pins import MODEL, hold
 from semfed_secure.errors import ConfigurationError
 from semfed_secure.ids import Digest, parse_digest
+from semfed_secure.llm.model import Model, TrainableModel
+from semfed_secure.llm.settings import read_settings
+from semfed_secure.units import Mechanism
 
 if TYPE_CHECKING:
     from semfed_secure.client.site import Site
@@ -111,4 +113,10 @@ def load_model(site: Site) -> Model:
             api_key=key,
             timeout_seconds=config.timeout_seconds,
         )
-    raise ConfigurationError("SF131", "local models are not wired yet")
+    settings = read_settings(config.settings)
+    if settings.state_cache is not None and site.config.privacy.mechanism is Mechanism.RECORD_HISTOGRAM:
+        # Under this mechanism the model also scores private records, and nothing of those may reach a shared directory.
+        raise ConfigurationError("SF101", "model.settings.state_cache cannot be used under record_histogram")
+    from semfed_secure.llm.local import LocalModel  # noqa: PLC0415 - the model stack, only for local weights
+
+    return LocalModel(config.source, settings)

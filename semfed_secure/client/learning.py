@@ -20,7 +20,6 @@ from semfed_secure.audit.events import Event, EventType
 from semfed_secure.client.adapters import Adapter, activate
 from semfed_secure.client.decisions import permitted
 from semfed_secure.client.facts import label_facts, model_facts, peer_facts, prompt_facts
-from semfed_secure.client.model import TrainableModel
 from semfed_secure.client.progress import Step, advance, after, result_of, state_of
 from semfed_secure.client.scores import CONSENSUS as LEARNED
 from semfed_secure.client.scores import evaluate, validation_score
@@ -29,6 +28,7 @@ from semfed_secure.clock import to_ms
 from semfed_secure.errors import ConfigurationError, ConsensusError, IntegrityError, RefusedError
 from semfed_secure.identity.files import replace_file
 from semfed_secure.ids import hex_digest
+from semfed_secure.llm.model import TrainableModel
 from semfed_secure.policy.facts import Action, Facts
 from semfed_secure.wire.messages import PromptStatus
 
@@ -154,6 +154,7 @@ def _fit(
         model.fit_labels(
             [text for text, _ in chosen],
             [result.label or "" for _, result in chosen],
+            candidates=collected.round.prompts.all_candidates,
             directory=directory,
             progress=lambda done, total: site.on_step(f"learn 4: {done}/{total}"),
         )

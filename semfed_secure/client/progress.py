@@ -7,10 +7,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from semfed_secure.errors import ConsensusError, IntegrityError
-from semfed_secure.storage.progress_rows import ProgressRow, read_progress, write_progress
+from semfed_secure.ids import RoundId
+from semfed_secure.storage.progress_rows import ProgressRow, list_progress, read_progress, write_progress
 
 if TYPE_CHECKING:
-    from semfed_secure.ids import RoundId
     from semfed_secure.storage import Transaction
 
 
@@ -38,6 +38,8 @@ class Step(StrEnum):
 
 
 _S = RoundState
+_ROUND = "round"
+"""The row that holds a round's state; the other rows of a round are named after their steps."""
 
 # The whole state machine. A site that declines to contribute may still collect and learn; nothing trains after its
 # release, so that what a bundle's statement declares about the model stays true; finished rounds take no step.
@@ -73,8 +75,13 @@ def after(state: RoundState, step: Step) -> RoundState:
 
 def state_of(tx: Transaction, round_id: RoundId) -> RoundState:
     """The state of ``round_id``, `RoundState.NEW` if this site never joined it."""
-    row = read_progress(tx, round_id, "round")
+    row = read_progress(tx, round_id, _ROUND)
     return RoundState.NEW if row is None else RoundState(row.state)
+
+
+def list_states(tx: Transaction) -> list[tuple[RoundId, RoundState]]:
+    """Every round that this site joined and its state, in the order of their last change."""
+    return [(RoundId(row.round_id), RoundState(row.state)) for row in list_progress(tx) if row.step == _ROUND]
 
 
 def advance(tx: Transaction, round_id: RoundId, step: Step, result: dict[str, Any], *, at_ms: int) -> RoundState:
@@ -86,7 +93,7 @@ def advance(tx: Transaction, round_id: RoundId, step: Step, result: dict[str, An
         ConsensusError: as `after`; nothing is written.
     """
     following = after(state_of(tx, round_id), step)
-    write_progress(tx, ProgressRow(round_id, "round", following, "{}", at_ms))
+    write_progress(tx, ProgressRow(round_id, _ROUND, following, "{}", at_ms))
     write_progress(tx, ProgressRow(round_id, step, "done", json.dumps(result), at_ms))
     return following
 

@@ -7,12 +7,14 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from semfed_secure.client.model import Record
 from semfed_secure.errors import ConfigurationError
+from semfed_secure.llm.model import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
+
+    from semfed_secure.wire.prompts import PromptSet
 
 MAX_LINE_BYTES = 1024 * 1024
 """One record: far above any clinical note, far below what would fill the memory."""
@@ -35,7 +37,12 @@ def read_records(path: Path) -> tuple[Record, ...]:
     Raises:
         ConfigurationError: SF102 unreadable, SF104 a line is not such an object, SF142 a record without its entity.
     """
-    return tuple(_record(number, row) for number, row in _rows(path))
+    return tuple(iter_records(path))
+
+
+def iter_records(path: Path) -> Iterator[Record]:
+    """The same one by one: nothing is read, not even opened, before the first is asked for."""
+    return (_record(number, row) for number, row in _rows(path))
 
 
 def read_labelled(path: Path) -> tuple[LabelledPrompt, ...]:
@@ -105,3 +112,26 @@ def _labelled(number: int, row: dict[str, Any]) -> LabelledPrompt:
     if not isinstance(candidates, (list, tuple)) or not all(isinstance(item, str) and item for item in candidates):
         raise ConfigurationError("SF104", f"line {number}: `candidates` must be a list of texts", line=number)
     return LabelledPrompt(_text(number, row, "prompt"), _text(number, row, "answer"), tuple(candidates))
+
+
+def read_outputs(path: Path, prompts: PromptSet) -> tuple[str | None, ...]:
+    """Outputs from elsewhere, one JSON object a line: ``id`` of the prompt and ``output``, null to abstain.
+
+    Every prompt of the set is answered exactly once; the result stands in its order.
+
+    Raises:
+        ConfigurationError: SF102 unreadable, SF104 a line is not such an object, or a prompt is missing, unknown or
+            answered twice.
+    """
+    given: dict[str, str | None] = {}
+    for number, row in _rows(path):
+        name, output = _text(number, row, "id"), row.get("output")
+        if output is not None and not isinstance(output, str):
+            raise ConfigurationError("SF104", f"line {number}: `output` must be a text or null", line=number)
+        if name in given or "output" not in row:
+            raise ConfigurationError("SF104", f"line {number}: one `output` per prompt was expected", line=number)
+        given[name] = output
+    ids = [prompt.id for prompt in prompts.prompts]
+    if set(ids) != set(given):
+        raise ConfigurationError("SF104", f"{path.name}: outputs for exactly the {len(ids)} prompts were expected")
+    return tuple(given[name] for name in ids)

@@ -13,8 +13,8 @@ from semfed_secure.identity.files import replace_file
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from semfed_secure.client.model import Model
     from semfed_secure.client.site import Site
+    from semfed_secure.llm.model import Model
 
 BASE, LOCAL, CONSENSUS = "base", "local", "consensus"
 """Stages: untrained, after private training, after learning from a round."""

@@ -25,7 +25,7 @@ from semfed_secure.client.config import SiteConfig, load_site_config
 from semfed_secure.client.engine import Engine
 from semfed_secure.client.learning import LearnOutcome, learn
 from semfed_secure.client.outputs import Ballots, DraftOutputs, Outputs, Texts, Votes
-from semfed_secure.client.progress import RoundState, Step, after, state_of
+from semfed_secure.client.progress import RoundState, Step, after, list_states, state_of
 from semfed_secure.client.records import bound_records
 from semfed_secure.client.release import KIND, DecisionPreview, deliver, finish, permit, preview, privatise
 from semfed_secure.client.site import OnStep, Site, ignore_steps, open_site
@@ -40,16 +40,17 @@ from semfed_secure.units import Mechanism, OutputKind
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from semfed_secure.client.model import Model, Record
     from semfed_secure.client.round import VerifiedConsensus, VerifiedRound
     from semfed_secure.identity.member_files import MemberKeys
+    from semfed_secure.llm.model import Model, Record
     from semfed_secure.privacy.histogram import Vote
     from semfed_secure.wire.messages import Receipt, RoundManifest
     from semfed_secure.wire.prompts import PromptSet
 
 POLL_SECONDS = 1.0
 """How often a waiting client asks for the consensus."""
-_TAKES_PART = frozenset({"announced", "collecting"})
+TAKES_PART = frozenset({"announced", "collecting"})
+"""States, as servers list them, in which a round can be joined."""
 _LOCK_FILE = ".training.lock"
 
 GivenOutputs = Iterable["int | str | None"] | Iterable["Vote"]
@@ -131,6 +132,12 @@ class Client:
         """The rounds that the server says it has; a hint, verified when one is joined."""
         return self._transport.rounds()
 
+    def unfinished(self) -> tuple[RoundId, ...]:
+        """Rounds that this site joined and neither learned from nor saw aborted, oldest first."""
+        finished = {RoundState.LEARNED, RoundState.ABORTED}
+        with self._site.database.snapshot() as tx:
+            return tuple(name for name, state in list_states(tx) if state not in finished)
+
     def join(self, round_id: str | None = None) -> Round:
         """Verify a round's signed manifest, roster and prompts, and take part; again for one already joined.
 
@@ -155,7 +162,7 @@ class Client:
             self._transport.close()
 
     def _open_round(self) -> RoundId:
-        listed = [row.round_id for row in self._transport.rounds() if row.state in _TAKES_PART]
+        listed = [row.round_id for row in self._transport.rounds() if row.state in TAKES_PART]
         with self._site.database.snapshot() as tx:
             mine = [name for name in listed if state_of(tx, name) not in {RoundState.LEARNED, RoundState.ABORTED}]
         if not mine:
@@ -230,7 +237,7 @@ class Round:
         if dry_run:
             return preview_training(self._site, self._engine, self.round_id)
         with _alone(self._site):
-            return train(self._site, self._engine, self.round_id, records)
+            return train(self._site, self._engine, self._verified, records)
 
     @overload
     def contribute(

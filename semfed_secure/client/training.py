@@ -30,7 +30,6 @@ from semfed_secure.client.decisions import (
     privacy_fields,
 )
 from semfed_secure.client.facts import dataset_facts, model_facts
-from semfed_secure.client.model import TrainingPlan
 from semfed_secure.client.progress import Step, advance, after, result_of, state_of
 from semfed_secure.client.records import bound_records
 from semfed_secure.client.release import DecisionPreview
@@ -38,6 +37,7 @@ from semfed_secure.client.scores import BASE, LOCAL, evaluate
 from semfed_secure.clock import to_ms
 from semfed_secure.errors import ConfigurationError, IntegrityError
 from semfed_secure.ids import RoundId, hex_digest
+from semfed_secure.llm.model import TrainingPlan
 from semfed_secure.policy.engine import Decision, Outcome, require
 from semfed_secure.policy.facts import Action, Facts, TrainingFacts
 from semfed_secure.privacy.accountant import epsilon_of, noise_multiplier_for
@@ -48,8 +48,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from semfed_secure.client.engine import Engine, Ready
-    from semfed_secure.client.model import Record
+    from semfed_secure.client.round import VerifiedRound
     from semfed_secure.client.site import Site
+    from semfed_secure.llm.model import Record
     from semfed_secure.privacy.budget import Charge
 
 
@@ -81,7 +82,7 @@ def preview_training(site: Site, engine: Engine, round_id: RoundId) -> DecisionP
     return DecisionPreview(decision, before.spent[Period.LIFETIME], after_it.spent[Period.LIFETIME])
 
 
-def train(site: Site, engine: Engine, round_id: RoundId, records: Iterable[Record]) -> TrainOutcome:
+def train(site: Site, engine: Engine, round_: VerifiedRound, records: Iterable[Record]) -> TrainOutcome:
     """Train privately for one round, once; a second call returns what the first one left.
 
     ``records`` are not touched before the policy permits it. Only the first `max_records_per_entity` of an entity
@@ -93,6 +94,7 @@ def train(site: Site, engine: Engine, round_id: RoundId, records: Iterable[Recor
             ``record_histogram``, which trains nothing.
         PolicyDenied: SF201; ApprovalNeeded: SF203; BudgetExhausted: SF202.
     """
+    round_id = round_.manifest.round_id
     # 1. state and model
     with site.database.snapshot() as tx:
         done = result_of(tx, round_id, Step.TRAIN)
@@ -120,7 +122,7 @@ def train(site: Site, engine: Engine, round_id: RoundId, records: Iterable[Recor
     site.audit.append(_event(EventType.TRAINING_STARTED, site, run, _run_details(run)))
     site.on_step("train 4")
     # 5. training
-    adapter = _fit(site, ready, run, bounded)
+    adapter = _fit(site, ready, run, bounded, round_.prompts.all_candidates)
     site.on_step("train 5")
     # 6. one transaction
     outcome = _conclude(site, run, adapter)
@@ -193,12 +195,13 @@ def _training(site: Site, ready: Ready, run: _Run) -> Facts:
     )
 
 
-def _fit(site: Site, ready: Ready, run: _Run, records: Sequence[Record]) -> Adapter:
+def _fit(site: Site, ready: Ready, run: _Run, records: Sequence[Record], candidates: Sequence[str]) -> Adapter:
     """Train into a new directory, and say what went into the adapter that lies there."""
     model, name, parent = ready.trainable(), f"{run.round_id}-trained", ready.adapter
     with site.adapters.writing(name) as directory:
         model.fit_private(
             records,
+            candidates=candidates,
             plan=run.plan,
             directory=directory,
             progress=lambda done, total: site.on_step(f"train 5: {done}/{total}"),

@@ -12,22 +12,22 @@ import httpx
 from semfed_secure.audit.tiles import TILE_WIDTH, Tile, split_bundle
 from semfed_secure.errors import CATALOGUE, ConsensusError, PeerError
 from semfed_secure.ids import Digest, RoundId, is_name
+from semfed_secure.wire.messages import CONSENSUS_LIMITS
+from semfed_secure.wire.prompts import PROMPT_SET_LIMITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-MAX_MESSAGE_BYTES = 64 * 1024 * 1024
-"""Largest answer that is read: a consensus over the largest prompt set with long texts stays far below it."""
-MAX_PROMPT_SET_BYTES = 256 * 1024 * 1024
-"""20 000 prompts of 8 KiB each and their candidates."""
+MAX_MESSAGE_BYTES = CONSENSUS_LIMITS.max_bytes + 64 * 1024
+"""The largest signed message there is, a consensus, with its signatures."""
 MAX_RECEIPT_BYTES = 64 * 1024
 """A receipt holds one inclusion proof and one checkpoint."""
 ATTEMPTS = 5
 FIRST_PAUSE_SECONDS = 0.2
 """The pause doubles with each attempt: 3 s in all, so that a restarting server is met again."""
 _COSE = "application/cose"
-_TRY_AGAIN = frozenset({429, 502, 503, 504})
+_TRY_AGAIN = frozenset({408, 429, 502, 503, 504})
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ class HttpTransport:
 
     def prompts(self, digest: Digest) -> bytes:
         """``GET /v1/prompts/{digest}``."""
-        return self._get(f"/v1/prompts/{digest.hex()}", limit=MAX_PROMPT_SET_BYTES)
+        return self._get(f"/v1/prompts/{digest.hex()}", limit=PROMPT_SET_LIMITS.max_bytes)
 
     def post(self, round_id: RoundId, body: bytes) -> bytes:
         """``POST /v1/rounds/{id}/contributions``: 201 and 422 both carry a receipt."""

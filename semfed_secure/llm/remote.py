@@ -33,7 +33,7 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class RemoteModel:
-    """`semfed_secure.client.model.Model` over HTTP; deterministic decoding (temperature 0).
+    """`semfed_secure.llm.model.Model` over HTTP; deterministic decoding (temperature 0).
 
     Nothing is sent to any other address than ``url``, and plain HTTP only to this machine: an endpoint elsewhere
     must speak HTTPS. Under ``record_histogram`` the endpoint sees the site's own records, so it must belong to the

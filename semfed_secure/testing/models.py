@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from semfed_secure.client.model import Progress, Record, TrainingPlan
+    from semfed_secure.llm.model import Progress, Record, TrainingPlan
 
 _FILE = "table.json"
 
@@ -50,13 +50,29 @@ class TableModel:
         self._learned = {} if directory is None else json.loads((directory / _FILE).read_text(encoding="utf-8"))
 
     def fit_private(
-        self, records: Sequence[Record], *, plan: TrainingPlan, directory: Path, progress: Progress
+        self,
+        records: Sequence[Record],
+        *,
+        candidates: Sequence[str],
+        plan: TrainingPlan,
+        directory: Path,
+        progress: Progress,
     ) -> None:
         """Remember the most frequent completion of each prompt."""
+        del candidates  # a table needs no candidates to look an answer up
         self._fit([(record.prompt, record.completion) for record in records], directory, progress, plan.steps)
 
-    def fit_labels(self, prompts: Sequence[str], labels: Sequence[str], *, directory: Path, progress: Progress) -> None:
+    def fit_labels(
+        self,
+        prompts: Sequence[str],
+        labels: Sequence[str],
+        *,
+        candidates: Sequence[str],
+        directory: Path,
+        progress: Progress,
+    ) -> None:
         """Remember the labels."""
+        del candidates
         self._fit(list(zip(prompts, labels, strict=True)), directory, progress, 1)
 
     def _fit(self, pairs: Sequence[tuple[str, str]], directory: Path, progress: Progress, steps: int) -> None:

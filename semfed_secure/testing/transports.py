@@ -8,7 +8,6 @@ from semfed_secure.audit.tiles import read_tile
 from semfed_secure.client.transport import RoundSummary, entry_tile, pick_entry
 from semfed_secure.errors import PeerError
 from semfed_secure.ids import RoundId
-from semfed_secure.storage.round_rows import list_round_heads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,8 +36,7 @@ class LocalTransport:
     def rounds(self) -> tuple[RoundSummary, ...]:
         """Every round and its state."""
         self._coordinator.advance()
-        with self._context.database.snapshot() as tx:
-            return tuple(RoundSummary(RoundId(head.round_id), head.state) for head in list_round_heads(tx))
+        return tuple(RoundSummary(RoundId(head.round_id), head.state) for head in self._coordinator.rounds())
 
     def manifest(self, round_id: RoundId) -> bytes:
         """The signed manifest."""

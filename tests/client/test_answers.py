@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from semfed_secure.client.answers import best_candidates, answers_right, vote_on, write_on
+from semfed_secure.client.answers import answers_right, best_candidates, vote_on, write_on
 from semfed_secure.client.records import LabelledPrompt
 from semfed_secure.ids import PromptId
 from semfed_secure.wire.messages import ABSTAIN

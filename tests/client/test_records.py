@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semfed_secure.client.model import Record
 from semfed_secure.client.records import LabelledPrompt, bound_records, read_labelled, read_records
 from semfed_secure.errors import ConfigurationError
+from semfed_secure.llm.model import Record
 
 if TYPE_CHECKING:
     from pathlib import Path

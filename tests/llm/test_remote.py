@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from semfed_secure.client.model import Model
+from semfed_secure.llm.model import Model
 from semfed_secure.errors import ConfigurationError, PeerError
 from semfed_secure.llm.remote import ATTEMPTS, RemoteModel
 

@@ -82,11 +82,28 @@ class TrainableModel(Model, Protocol):
         ...
 
     def fit_private(
-        self, records: Sequence[Record], *, plan: TrainingPlan, directory: Path, progress: Progress
+        self,
+        records: Sequence[Record],
+        *,
+        candidates: Sequence[str],
+        plan: TrainingPlan,
+        directory: Path,
+        progress: Progress,
     ) -> None:
-        """Train on private records exactly as ``plan`` says; write the new adapter into the empty ``directory``."""
+        """Train on private records exactly as ``plan`` says; write the new adapter into the empty ``directory``.
+
+        A record whose completion is one of ``candidates`` (those of the round's prompt set) is a choice among them.
+        """
         ...
 
-    def fit_labels(self, prompts: Sequence[str], labels: Sequence[str], *, directory: Path, progress: Progress) -> None:
+    def fit_labels(
+        self,
+        prompts: Sequence[str],
+        labels: Sequence[str],
+        *,
+        candidates: Sequence[str],
+        directory: Path,
+        progress: Progress,
+    ) -> None:
         """Train on public prompts with agreed pseudo-labels; write the new adapter into the empty ``directory``."""
         ...

@@ -1,0 +1,269 @@
+"""``semfed client``: take part in rounds as a site, in one process or step by step from a pipeline."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from semfed_secure.cli.output import JsonOption, emit, note
+from semfed_secure.client.attendance import Attendance, attend
+from semfed_secure.client.config import SiteConfig, load_site_config
+from semfed_secure.client.records import iter_records, read_outputs
+from semfed_secure.client.release import DecisionPreview
+from semfed_secure.client.session import TAKES_PART, Client, Round
+from semfed_secure.errors import ConfigurationError, ExitCode, SemfedError
+from semfed_secure.ids import hex_digest
+from semfed_secure.policy.engine import Outcome
+from semfed_secure.wire.messages import PromptStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from semfed_secure.client.learning import LearnOutcome
+    from semfed_secure.client.round import VerifiedConsensus
+    from semfed_secure.wire.messages import Receipt
+
+app = typer.Typer(help="Take part in rounds as a site.", no_args_is_help=True, pretty_exceptions_enable=False)
+
+POLL_SECONDS = 1.0
+"""How often a waiting client looks for its next round."""
+
+ConfigOption = Annotated[Path, typer.Option("--config", help="The site file.", show_default=False)]
+RoundOption = Annotated[
+    str | None, typer.Option("--round", help="Which round; without it the only one that is open.", show_default=False)
+]
+RecordsOption = Annotated[
+    Path | None,
+    typer.Option(help="Private records, JSON lines; without it `data.records` of the site file.", show_default=False),
+]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Give the full decision; spend and send nothing.")]
+
+
+@app.command()
+def run(
+    config: ConfigOption,
+    round_ids: Annotated[
+        list[str] | None,
+        typer.Option("--round", help="Take part in these, in this order, then end; else in all, for ever."),
+    ] = None,
+    records: RecordsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take part in rounds: train once, then contribute, wait for the consensus and learn, round after round.
+
+    Killed and started again, it goes on where it stood. A refusal of one round is reported and does not end it; the
+    exit code is that of the first refusal.
+    """
+    site = load_site_config(config)
+    with _open(site) as client:
+        source = _records(site, records)
+        done = _named(client, round_ids, source) if round_ids else _all(client, source)
+    document = {"rounds": [_attendance(row) for row in done]}
+    emit(document, as_json=as_json, text=lambda: "\n".join(_attendance_line(row) for row in done))
+    first = next((row.error for row in done if row.error is not None), None)
+    raise typer.Exit(ExitCode.OK if first is None else first.exit_code)
+
+
+@app.command()
+def train(
+    config: ConfigOption,
+    round_id: RoundOption = None,
+    records: RecordsOption = None,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train privately for one round, once; the budget is charged before the first step."""
+    site = load_site_config(config)
+    source = _records(site, records)
+    if source is None:
+        raise ConfigurationError("SF101", "records are needed: --records, or data.records in the site file")
+    with _open(site) as client:
+        joined = client.join(round_id)
+        if dry_run:
+            _emit_preview(joined, joined.train(iter_records(source), dry_run=True), as_json=as_json)
+        outcome = joined.train(iter_records(source))
+    document = {
+        "round": joined.round_id,
+        "adapter": outcome.adapter,
+        "epsilon_cost": str(outcome.epsilon_cost),
+        "epsilon_total": str(outcome.epsilon_total),
+    }
+    text = f"{joined.round_id}: trained, epsilon {outcome.epsilon_cost}, {outcome.epsilon_total} over its lifetime"
+    emit(document, as_json=as_json, text=text)
+
+
+@app.command()
+def contribute(
+    config: ConfigOption,
+    round_id: RoundOption = None,
+    outputs: Annotated[
+        Path | None, typer.Option(help="Outputs of the active model from elsewhere, JSON lines.", show_default=False)
+    ] = None,
+    records: RecordsOption = None,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Answer, ask the policy, protect, sign, seal and send; again, the same bytes are sent.
+
+    A bundle that the server rejected is no error of this command: the receipt says so.
+    """
+    site = load_site_config(config)
+    source = _records(site, records)
+    with _open(site) as client:
+        joined = client.join(round_id)
+        given = None if outputs is None else read_outputs(outputs, joined.prompts)
+        own = None if source is None else iter_records(source)
+        if dry_run:
+            _emit_preview(joined, joined.contribute(given, records=own, dry_run=True), as_json=as_json)
+        receipt = joined.contribute(given, records=own)
+    document = {"round": joined.round_id, "receipt": _receipt(receipt)}
+    emit(document, as_json=as_json, text=f"{joined.round_id}: {_receipt_line(receipt)}")
+
+
+@app.command()
+def collect(
+    config: ConfigOption,
+    round_id: RoundOption = None,
+    timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait; then exit 15.")] = 0.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Fetch, verify and keep the consensus; exit 15 while there is none."""
+    with _open(load_site_config(config)) as client:
+        joined = client.join(round_id)
+        consensus = joined.wait_for_consensus(timeout)
+    document = {"round": joined.round_id, **_consensus(consensus)}
+    text = f"{joined.round_id}: " + ", ".join(f"{count} {name}" for name, count in _counts(consensus).items())
+    emit(document, as_json=as_json, text=text)
+
+
+@app.command()
+def learn(config: ConfigOption, round_id: RoundOption = None, as_json: JsonOption = False) -> None:
+    """Learn the agreed labels, and keep the new adapter only if it passes the validation check."""
+    with _open(load_site_config(config)) as client:
+        joined = client.join(round_id)
+        outcome = joined.learn(joined.wait_for_consensus())
+    emit(
+        {"round": joined.round_id, **_learned(outcome)},
+        as_json=as_json,
+        text=f"{joined.round_id}: {_learned_line(outcome)}",
+    )
+
+
+def _open(site: SiteConfig) -> Client:
+    return Client.open(site, on_step=note)
+
+
+def _records(site: SiteConfig, given: Path | None) -> Path | None:
+    return given if given is not None else site.data.records
+
+
+def _named(client: Client, names: Sequence[str], records: Path | None) -> list[Attendance]:
+    """Each of ``names`` in turn, waiting until the server announces it."""
+    done: list[Attendance] = []
+    for name in names:
+        while not any(row.round_id == name for row in client.rounds()):
+            time.sleep(POLL_SECONDS)
+        done.append(_report(attend(client, name, records=records)))
+    return done
+
+
+def _all(client: Client, records: Path | None) -> list[Attendance]:
+    """What was left unfinished, then every round that the server announces, until somebody interrupts."""
+    done: list[Attendance] = []
+    seen: set[str] = set()
+    try:
+        while True:
+            announced = [row.round_id for row in client.rounds() if row.state in TAKES_PART]
+            for name in (*client.unfinished(), *announced):
+                if name not in seen:
+                    seen.add(name)
+                    done.append(_report(attend(client, name, records=records)))
+            time.sleep(POLL_SECONDS)
+    except KeyboardInterrupt:
+        return done
+
+
+def _report(attended: Attendance) -> Attendance:
+    note(_attendance_line(attended))
+    return attended
+
+
+def _emit_preview(joined: Round, preview: DecisionPreview, *, as_json: bool) -> NoReturn:
+    """Print a dry run's decision and end with its exit code."""
+    decision = preview.decision
+    document = {
+        "round": joined.round_id,
+        "dry_run": True,
+        "decision": decision.as_json(),
+        "epsilon_before": str(preview.epsilon_before),
+        "epsilon_after": str(preview.epsilon_after),
+    }
+    reasons = "".join(f"\n  {reason.code} {reason.message}" for reason in decision.reasons)
+    text = (
+        f"{joined.round_id}: {decision.outcome}; lifetime epsilon {preview.epsilon_before} would become "
+        f"{preview.epsilon_after}{reasons}"
+    )
+    emit(document, as_json=as_json, text=text)
+    codes = {Outcome.PERMIT: ExitCode.OK, Outcome.DENY: ExitCode.POLICY, Outcome.NEEDS_APPROVAL: ExitCode.APPROVAL}
+    raise typer.Exit(codes[decision.outcome])
+
+
+def _receipt(receipt: Receipt) -> dict[str, Any]:
+    return {
+        "outcome": str(receipt.outcome),
+        "code": receipt.code,
+        "statement": hex_digest(receipt.statement_digest),
+        "log_index": receipt.log_index,
+    }
+
+
+def _receipt_line(receipt: Receipt) -> str:
+    return str(receipt.outcome) if receipt.code is None else f"{receipt.outcome} with {receipt.code}"
+
+
+def _counts(consensus: VerifiedConsensus) -> dict[str, int]:
+    statuses = [result.status for result in consensus.consensus.results]
+    return {str(status): statuses.count(status) for status in PromptStatus}
+
+
+def _consensus(consensus: VerifiedConsensus) -> dict[str, Any]:
+    return _counts(consensus) | {
+        "consensus": hex_digest(consensus.consensus.digest),
+        "admitted": consensus.consensus.admitted_count,
+        "rejections": dict(consensus.consensus.rejections),
+    }
+
+
+def _learned(outcome: LearnOutcome) -> dict[str, Any]:
+    return {name: getattr(outcome, name) for name in outcome.__slots__}
+
+
+def _learned_line(outcome: LearnOutcome) -> str:
+    if outcome.kept is None:
+        return f"{outcome.labels} labels taken home"
+    verdict = "kept" if outcome.kept else "rolled back"
+    scores = f"{outcome.score_before:.3f} before, {outcome.score_after:.3f} after"
+    return f"{outcome.labels} labels learned, {verdict}: {scores}"
+
+
+def _error(error: SemfedError) -> dict[str, Any]:
+    return {"code": error.code, "message": error.message, "server_code": error.fields.get("server_code")}
+
+
+def _attendance(row: Attendance) -> dict[str, Any]:
+    return {
+        "round": row.round_id,
+        "receipt": None if row.receipt is None else _receipt(row.receipt),
+        "learned": None if row.learned is None else _learned(row.learned),
+        "error": None if row.error is None else _error(row.error),
+    }
+
+
+def _attendance_line(row: Attendance) -> str:
+    parts = [] if row.receipt is None else [_receipt_line(row.receipt)]
+    parts += [] if row.learned is None else [_learned_line(row.learned)]
+    parts += [] if row.error is None else [" ".join(str(row.error).split())]
+    return f"{row.round_id}: {'; '.join(parts)}"

@@ -1,0 +1,59 @@
+"""How a local model is adapted: which layers, how large, how fast it learns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from semfed_secure.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+Rate = Annotated[float, Field(gt=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class LocalSettings(BaseModel):
+    """The ``[model.settings]`` section of a site file; the defaults are what the examples run with.
+
+    Attributes:
+        layers: Adapters sit in this many layers, counted from the top; the layers below are computed once per text.
+        rank: Rank of each adapter.
+        targets: Names of the adapted linear maps of a layer.
+        private_rate: Learning rate of private training.
+        label_rate: Learning rate of learning from pseudo-labels.
+        label_epochs: Passes over the pseudo-labels.
+        label_batch: Pseudo-labels per step.
+        batch: Texts per forward pass; bounds memory.
+        threads: Threads of one process; 1 where processes share cores.
+        state_cache: Directory that processes of one machine share, for the states of public prompts only.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    layers: Count = 4
+    rank: Count = 4
+    targets: tuple[str, ...] = ("q_proj", "o_proj", "down_proj")
+    private_rate: Rate = 0.03
+    label_rate: Rate = 0.002
+    label_epochs: Count = 8
+    label_batch: Count = 64
+    batch: Count = 64
+    threads: Count | None = None
+    state_cache: Path | None = None
+
+
+def read_settings(document: Mapping[str, object]) -> LocalSettings:
+    """Validate the section.
+
+    Raises:
+        ConfigurationError: SF101 naming every wrong field.
+    """
+    try:
+        return LocalSettings.model_validate(document)
+    except ValidationError as error:
+        problems = [f"model.settings.{'.'.join(map(str, row['loc']))}: {row['msg']}" for row in error.errors()]
+        raise ConfigurationError("SF101", "; ".join(problems)) from None
