@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import func, insert, select, update
 
 from semfed_secure.storage.schema import contribution, round_
 
@@ -30,6 +30,16 @@ class RoundRow:
 
 
 @dataclass(frozen=True, slots=True)
+class RoundHeadRow:
+    """Where a round stands, without its large columns: what a server looks at every second."""
+
+    round_id: str
+    state: str
+    closes_at_ms: int
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class ContributionRow:
     """One answered contribution; an admitted one fills its member's slot, a rejected one does not."""
 
@@ -44,6 +54,7 @@ class ContributionRow:
 
 
 _ROUND = [round_.c[name] for name in RoundRow.__slots__]
+_HEAD = [round_.c[name] for name in RoundHeadRow.__slots__]
 _CONTRIBUTION = [contribution.c[name] for name in ContributionRow.__slots__]
 
 
@@ -64,6 +75,18 @@ def list_rounds(tx: Transaction, *, state: str | None = None) -> list[RoundRow]:
     if state is not None:
         query = query.where(round_.c.state == state)
     return [RoundRow(*row) for row in tx.connection.execute(query)]
+
+
+def read_round_head(tx: Transaction, round_id: str) -> RoundHeadRow | None:
+    """Where the round of this id stands."""
+    row = tx.connection.execute(select(*_HEAD).where(round_.c.round_id == round_id)).first()
+    return None if row is None else RoundHeadRow(*row)
+
+
+def list_round_heads(tx: Transaction) -> list[RoundHeadRow]:
+    """Where every round stands, by closing time."""
+    query = select(*_HEAD).order_by(round_.c.closes_at_ms, round_.c.round_id)
+    return [RoundHeadRow(*row) for row in tx.connection.execute(query)]
 
 
 def move_round(
@@ -106,6 +129,24 @@ def admitted_contribution(tx: Transaction, round_id: str, member_id: str) -> Con
     )
     row = tx.connection.execute(query).first()
     return None if row is None else ContributionRow(*row)
+
+
+def admitted_members(tx: Transaction, round_id: str) -> set[str]:
+    """Whose slot is filled."""
+    query = select(contribution.c.member_id).where(
+        contribution.c.round_id == round_id, contribution.c.outcome == "admitted"
+    )
+    return set(tx.connection.scalars(query))
+
+
+def count_rejected(tx: Transaction, round_id: str, member_id: str) -> int:
+    """How many contributions of this member were rejected in this round."""
+    query = select(func.count()).where(
+        contribution.c.round_id == round_id,
+        contribution.c.member_id == member_id,
+        contribution.c.outcome == "rejected",
+    )
+    return int(tx.connection.scalar(query) or 0)
 
 
 def list_contributions(tx: Transaction, round_id: str) -> list[ContributionRow]:

@@ -1,0 +1,187 @@
+"""``semfed round``: open, watch and close rounds, on the server's database."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from semfed_secure import __version__
+from semfed_secure.cli.output import JsonOption, emit, table
+from semfed_secure.clock import SystemClock, from_ms, to_iso
+from semfed_secure.errors import ConfigurationError
+from semfed_secure.ids import RoundId, hex_digest
+from semfed_secure.server.config import ServerConfig, load_server_config
+from semfed_secure.server.opening import RoundPlan
+from semfed_secure.server.prompt_files import read_prompt_set
+from semfed_secure.server.service import EmbedderLoader, open_service
+from semfed_secure.units import OutputKind
+from semfed_secure.wire.messages import ConsensusRule, Embedder, PrivacyFloor
+
+app = typer.Typer(help="Open, watch and close rounds.", no_args_is_help=True, pretty_exceptions_enable=False)
+
+ConfigFile = Annotated[Path, typer.Option("--config", help="The server file (TOML).", show_default=False)]
+RoundName = Annotated[str, typer.Argument(help="The round's id.", show_default=False)]
+Share = Annotated[float | None, typer.Option(min=0, max=1, show_default=False)]
+
+
+@app.command("open")
+def open_(
+    config: ConfigFile,
+    prompts: Annotated[Path, typer.Option(help="JSON lines with `id`, `prompt`, perhaps `candidates`.")],
+    kind: Annotated[OutputKind, typer.Option(help="What clients answer.")],
+    round_id: Annotated[str | None, typer.Option("--id", help="The round's id; made of the time.")] = None,
+    candidate: Annotated[list[str] | None, typer.Option(help="A label of all prompts; repeat it.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the prompt set; the file's name if left out.")] = None,
+    opens_in: Annotated[int, typer.Option(min=0, help="Seconds until contributions begin.")] = 0,
+    closes_in: Annotated[int | None, typer.Option(min=1, help="Seconds for which they are taken.")] = None,
+    min_clients: Annotated[int | None, typer.Option(min=1, help="Fewest answers to a prompt.")] = None,
+    min_support: Annotated[float | None, typer.Option(min=0, max=1, help="Least share behind a label.")] = None,
+    min_margin: Annotated[float | None, typer.Option(min=0, max=1, help="Least lead over the next.")] = None,
+    similarity: Annotated[float | None, typer.Option(min=0, max=1, help="Least cosine of like texts.")] = None,
+    trim: Annotated[float | None, typer.Option(min=0, max=0.49, help="Share trimmed from like texts.")] = None,
+    weights: Annotated[str | None, typer.Option(help="`equal` or `agreement`.")] = None,
+    max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Length of generated answers.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Announce a round; the running server takes it up by itself. What is left out comes from the server file."""
+    loaded = load_server_config(config)
+    asked = {
+        "closes_in_seconds": closes_in,
+        "min_clients": min_clients,
+        "min_support_ppm": _ppm(min_support),
+        "min_margin_ppm": _ppm(min_margin),
+        "similarity_ppm": _ppm(similarity),
+        "trim_ppm": _ppm(trim),
+        "weights": weights,
+        "max_new_tokens": max_new_tokens,
+    }
+    plan = _plan(loaded, kind, round_id, opens_in, {key: value for key, value in asked.items() if value is not None})
+    prompt_set = read_prompt_set(prompts, name=name or prompts.stem, candidates=candidate or ())
+    with open_service(loaded, environ=os.environ, version=__version__) as service:
+        manifest = service.coordinator.open_round(plan, prompt_set)
+    document = {
+        "round_id": manifest.round_id,
+        "kind": manifest.kind.value,
+        "prompts": manifest.prompt_count,
+        "prompt_set_digest": hex_digest(manifest.prompt_set_digest),
+        "manifest_digest": hex_digest(manifest.digest),
+        "opens_at": to_iso(from_ms(manifest.opens_at_ms)),
+        "closes_at": to_iso(from_ms(manifest.closes_at_ms)),
+    }
+    emit(document, as_json=as_json, text=table(["round", manifest.round_id], list(document.items())[1:]))
+
+
+@app.command()
+def status(
+    config: ConfigFile,
+    round_id: Annotated[str | None, typer.Argument(help="The round's id; all rounds if left out.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show where a round stands: who was admitted, who was refused and why, what each client changed."""
+    with open_service(load_server_config(config), environ=os.environ, version=__version__) as service:
+        if round_id is None:
+            rounds = service.coordinator.rounds()
+            rows = [(row.round_id, row.state, to_iso(from_ms(row.closes_at_ms)), row.reason or "") for row in rounds]
+            headers = ["round", "state", "closes at", "reason"]
+            document: dict[str, Any] = {"rounds": [{"round_id": row[0], "state": row[1]} for row in rows]}
+            emit(document, as_json=as_json, text=lambda: table(headers, rows))
+            return
+        document = service.coordinator.status(RoundId(round_id))
+    emit(document, as_json=as_json, text=lambda: _status_text(document))
+
+
+@app.command()
+def close(
+    config: ConfigFile,
+    round_id: RoundName,
+    abort: Annotated[str | None, typer.Option(help="End it without a consensus, for this reason.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take no more contributions; the running server forms and publishes the consensus."""
+    with open_service(load_server_config(config), environ=os.environ, version=__version__) as service:
+        if abort is None:
+            state = service.coordinator.close_round(RoundId(round_id))
+        else:
+            state = service.coordinator.abort_round(RoundId(round_id), abort)
+    emit({"round_id": round_id, "state": str(state)}, as_json=as_json, text=f"{round_id} is {state}")
+
+
+def _plan(
+    config: ServerConfig, kind: OutputKind, round_id: str | None, opens_in: int, asked: dict[str, Any]
+) -> RoundPlan:
+    rounds = config.rounds.model_validate(config.rounds.model_dump() | asked)
+    now = SystemClock().now()
+    text = kind is OutputKind.TEXT
+    floor = rounds.floor
+    return RoundPlan(
+        round_id=RoundId(round_id or f"round-{now:%Y%m%d-%H%M%S}"),
+        kind=kind,
+        rule=ConsensusRule(
+            name="semantic_group" if text else "weighted_plurality",
+            min_clients=rounds.min_clients,
+            min_support_ppm=rounds.min_support_ppm,
+            min_margin_ppm=rounds.min_margin_ppm,
+            similarity_ppm=rounds.similarity_ppm if text else 0,
+            trim_ppm=rounds.trim_ppm if text else 0,
+            weights=rounds.weights,
+        ),
+        dp_floor=PrivacyFloor(
+            max_epsilon=f"{floor.max_epsilon:f}",
+            max_delta=f"{floor.max_delta:f}",
+            unit=floor.unit,
+            relation=floor.relation,
+            mechanisms=floor.mechanisms,
+        ),
+        max_new_tokens=rounds.max_new_tokens,
+        opens_at=now + timedelta(seconds=opens_in),
+        closes_at=now + timedelta(seconds=opens_in + rounds.closes_in_seconds),
+        embedder=_embedder(config) if text else None,
+    )
+
+
+def _embedder(config: ServerConfig) -> Embedder:
+    if config.embedder is None:
+        raise ConfigurationError("SF101", "a text round needs [embedder] in the server file")
+    model = EmbedderLoader(config.embedder.source)()
+    return Embedder(model.name, model.weights_digest, model.dimension)
+
+
+def _ppm(share: float | None) -> int | None:
+    return None if share is None else round(share * 1_000_000)
+
+
+def _status_text(document: dict[str, Any]) -> str:
+    refused = [f"{row['member']} ({row['code']})" for row in document["refused"]]
+    rows = [
+        ("state", document["state"]),
+        ("reason", document["reason"] or ""),
+        ("kind", document["kind"]),
+        ("prompts", document["prompts"]),
+        ("closes at", document["closes_at"]),
+        ("expected", ", ".join(document["expected"])),
+        ("admitted", ", ".join(document["admitted"])),
+        ("refused", ", ".join(refused)),
+    ]
+    head = table(["round", document["round_id"]], rows)
+    report = document["report"]
+    if report is None:
+        return head
+    counts = f"agreed {report['agreed']}, contested {report['contested']}, too few {report['too_few']}"
+    headers = ["client", "answered", "weight", "agreement", "trimmed", "changed", "agreed only with"]
+    clients = [
+        (
+            client["member"],
+            client["answered"],
+            client["weight_ppm"] / 1e6,
+            client["agreement_ppm"] / 1e6,
+            client["trimmed_ppm"] / 1e6,
+            client["influence"]["changed"],
+            client["influence"]["agreed_only_with"],
+        )
+        for client in report["clients"]
+    ]
+    return f"{head}\n\n{counts}\n\n{table(headers, clients)}"

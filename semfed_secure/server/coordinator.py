@@ -1,0 +1,239 @@
+"""The coordinator: drives rounds through time, disk and the audit log.
+
+Every transition is durable before it is visible, together with its audit entry; every step may be repeated, in
+another thread or process or after a crash, and has its effect once. One bad bundle never stops a round, and one
+bad round never stops another.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from semfed_secure.clock import to_ms
+from semfed_secure.errors import ConfigurationError, ConsensusError, SemfedError
+from semfed_secure.identity.records import Role
+from semfed_secure.ids import Digest, RoundId
+from semfed_secure.server.intake import Answer, Intake
+from semfed_secure.server.opening import Ground, RoundPlan, make_manifest
+from semfed_secure.server.refusals import Refusals
+from semfed_secure.server.reporting import status_document
+from semfed_secure.server.round import FINAL, RoundInput, RoundState, after, due
+from semfed_secure.server.store import RoundStore
+from semfed_secure.server.transitions import NEWEST_CONSENSUS, Transitions
+from semfed_secure.storage import pin_rows, round_rows
+from semfed_secure.wire.prompts import PromptSet, encode_prompt_set
+
+if TYPE_CHECKING:
+    from semfed_secure.server.context import ServerContext
+    from semfed_secure.storage import Transaction
+    from semfed_secure.storage.round_rows import RoundHeadRow
+    from semfed_secure.wire.messages import RoundManifest
+
+ATTEMPTS = 3
+"""How often a consensus is tried before its round is aborted."""
+REFUSALS_EVERY_MS = 60_000
+"""How often counted refusals become log entries."""
+
+
+class Coordinator:
+    """All rounds of one server; safe between threads, and with other processes on the same database."""
+
+    def __init__(self, context: ServerContext) -> None:
+        """Take up every round where the database says it stands."""
+        now = context.clock.now()
+        self._context = context
+        self._store = RoundStore(context.database)
+        self._refusals = Refusals(since=now)
+        self._transitions = Transitions(context, self._store, self._refusals)
+        self._intake = Intake(context, self._store, self._refusals)
+        self._turn = threading.Lock()
+        self._failures: Counter[RoundId] = Counter()
+        self._refusals_due_ms = to_ms(now) + REFUSALS_EVERY_MS
+
+    @property
+    def store(self) -> RoundStore:
+        """Rounds as the database holds them."""
+        return self._store
+
+    @property
+    def refusals(self) -> Refusals:
+        """Refusals that are only counted."""
+        return self._refusals
+
+    # -- what the operator does ---------------------------------------------------------------------------
+
+    def open_round(self, plan: RoundPlan, prompt_set: PromptSet) -> RoundManifest:
+        """Sign a manifest and announce the round.
+
+        Raises:
+            ConfigurationError: ``SF105`` the plan cannot be held, its name is taken, or too many rounds are open;
+                ``SF104`` the prompt set does not fit it.
+            PeerError: ``SF322`` the roster has expired; ``SF306`` it does not list this server.
+        """
+        context = self._context
+        roster = context.rosters.current()
+        roster.member(context.member, role=Role.SERVER, at=context.clock.now())
+        with context.database.transaction() as tx:
+            self._check_room(tx, plan.round_id)
+            newest = pin_rows.read_pin(tx, NEWEST_CONSENSUS)
+            ground = Ground(
+                federation=context.federation,
+                roster=roster,
+                recipient_key_id=context.opening_key.key_id,
+                previous_consensus_digest=None if newest is None else Digest(newest),
+                log_checkpoint=context.audit.checkpoint(tx),
+            )
+            manifest = make_manifest(plan, prompt_set, ground, context.randomness)
+            context.rosters.pin(tx, roster)
+            self._transitions.announce(tx, manifest, encode_prompt_set(prompt_set))
+        return manifest
+
+    def close_round(self, round_id: RoundId) -> RoundState:
+        """Take no more contributions; the consensus is formed by whoever calls `advance` next.
+
+        Raises:
+            PeerError: ``SF304`` there is no such round.
+            ConsensusError: ``SF404`` it does not take contributions; ``SF403`` it was aborted.
+        """
+        state = RoundState(self._store.head(round_id).state)
+        following = after(state, RoundInput.CLOSE)
+        if self._transitions.close(round_id, state) is None:
+            raise ConsensusError("SF404", "the round moved on meanwhile")
+        return following
+
+    def abort_round(self, round_id: RoundId, reason: str) -> RoundState:
+        """End the round without a consensus.
+
+        Raises:
+            PeerError: ``SF304`` there is no such round.
+            ConsensusError: ``SF404`` it is published; ``SF403`` it was aborted before.
+        """
+        state = RoundState(self._store.head(round_id).state)
+        following = after(state, RoundInput.ABORT)
+        if self._transitions.abort(round_id, state, "SF403", reason) is None:
+            raise ConsensusError("SF404", "the round moved on meanwhile")
+        return following
+
+    # -- what clients and the clock do --------------------------------------------------------------------
+
+    def receive(self, round_id: RoundId, body: bytes) -> Answer:
+        """Judge one posted contribution; see `Intake.receive`."""
+        return self._intake.receive(round_id, body)
+
+    def advance(self) -> list[tuple[RoundId, RoundState]]:
+        """Move every round as far as time and its contributions allow; returns the moves made.
+
+        A round whose consensus cannot be formed is tried again, and aborted after `ATTEMPTS`.
+
+        Raises:
+            IntegrityError: ``SF502`` nothing can be written.
+        """
+        with self._turn:
+            self._write_refusals()
+            moves: list[tuple[RoundId, RoundState]] = []
+            for head in self.rounds():
+                if RoundState(head.state) not in FINAL:
+                    moves += self._advance_round(RoundId(head.round_id), RoundState(head.state))
+            return moves
+
+    def write_refusals(self) -> None:
+        """Write what was counted and not logged yet; call it before the process ends."""
+        self._refusals_due_ms = 0
+        self._write_refusals()
+
+    # -- what anybody may ask -----------------------------------------------------------------------------
+
+    def consensus(self, round_id: RoundId) -> bytes:
+        """The signed consensus.
+
+        Raises:
+            PeerError: ``SF304`` there is no such round.
+            ConsensusError: ``SF401`` not yet; ``SF402`` or ``SF403`` there will be none.
+        """
+        head = self._store.head(round_id)
+        if head.state == RoundState.ABORTED:
+            code = "SF402" if (head.reason or "").startswith("SF402") else "SF403"
+            raise ConsensusError(code, "the round was aborted")
+        with self._context.database.snapshot() as tx:
+            row = round_rows.read_round(tx, round_id) if head.state == RoundState.PUBLISHED else None
+        if row is None or row.consensus is None:
+            raise ConsensusError("SF401", "the consensus is not published yet")
+        return row.consensus
+
+    def rounds(self) -> list[RoundHeadRow]:
+        """Where every round stands, by closing time."""
+        with self._context.database.snapshot() as tx:
+            return round_rows.list_round_heads(tx)
+
+    def status(self, round_id: RoundId) -> dict[str, object]:
+        """Where a round stands, with names and the round report: for the operator.
+
+        Raises:
+            PeerError: ``SF304`` there is no such round.
+        """
+        terms = self._store.terms(round_id)
+        with self._context.database.snapshot() as tx:
+            row, head = round_rows.read_round(tx, round_id), round_rows.read_round_head(tx, round_id)
+            rows = round_rows.list_contributions(tx, round_id)
+        assert row is not None  # INVARIANT: rounds are never deleted
+        assert head is not None
+        document = status_document(head, terms, rows, expected=self._transitions.expected(terms))
+        return document | {"report": None if row.report is None else json.loads(row.report)}
+
+    # -- turns --------------------------------------------------------------------------------------------
+
+    def _advance_round(self, round_id: RoundId, state: RoundState) -> list[tuple[RoundId, RoundState]]:
+        moves: list[tuple[RoundId, RoundState]] = []
+        try:
+            while (happening := self._due(round_id, state)) is not None:
+                following = self._transitions.take(round_id, state, happening)
+                if following is None:  # another process was faster; its state is read in the next turn
+                    break
+                state = following
+                moves.append((round_id, state))
+        except SemfedError as error:
+            if error.code == "SF502":
+                raise
+            moves += self._failed(round_id, state, error.code, error.message)
+        except Exception as error:  # noqa: BLE001 - an embedder may raise anything, and other rounds must go on
+            moves += self._failed(round_id, state, "SF403", f"internal error {type(error).__name__}")
+        return moves
+
+    def _due(self, round_id: RoundId, state: RoundState) -> RoundInput | None:
+        terms = self._store.terms(round_id)
+        return due(
+            state,
+            now_ms=to_ms(self._context.clock.now()),
+            opens_at_ms=terms.manifest.opens_at_ms,
+            closes_at_ms=terms.manifest.closes_at_ms,
+            complete=state is RoundState.COLLECTING and self._transitions.is_complete(round_id, terms),
+        )
+
+    def _failed(
+        self, round_id: RoundId, state: RoundState, code: str, sentence: str
+    ) -> list[tuple[RoundId, RoundState]]:
+        self._failures[round_id] += 1
+        if self._failures[round_id] < ATTEMPTS:
+            return []
+        aborted = self._transitions.abort(round_id, state, "SF403", f"{code} {sentence}")
+        return [] if aborted is None else [(round_id, aborted)]
+
+    def _check_room(self, tx: Transaction, round_id: RoundId) -> None:
+        heads = round_rows.list_round_heads(tx)
+        if any(head.round_id == round_id for head in heads):
+            raise ConfigurationError("SF105", f"a new round id was expected, {round_id} is taken")
+        limit = self._context.limits.max_open_rounds
+        if sum(RoundState(head.state) not in FINAL for head in heads) >= limit:
+            raise ConfigurationError("SF105", f"at most {limit} open rounds were expected")
+
+    def _write_refusals(self) -> None:
+        now = self._context.clock.now()
+        if to_ms(now) < self._refusals_due_ms:
+            return
+        self._refusals_due_ms = to_ms(now) + REFUSALS_EVERY_MS
+        events = self._refusals.take_events(self._context.member, now=now)
+        if events:
+            self._context.audit.append_all(events)

@@ -1,0 +1,159 @@
+"""From admitted payloads to the consensus message and the round report; no I/O but the embedder's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from semfed_secure.audit.merkle import Frontier, leaf_hash
+from semfed_secure.consensus import (
+    ABSTAIN,
+    Outcomes,
+    RoundReport,
+    Status,
+    TextAnswers,
+    Vocabulary,
+    Votes,
+    evaluate,
+    round_report,
+    text_answers,
+)
+from semfed_secure.errors import ConfigurationError, IntegrityError
+from semfed_secure.ids import Digest
+from semfed_secure.units import OutputKind
+from semfed_secure.wire.messages import Consensus, PromptResult, PromptStatus, parse_payload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from semfed_secure.server.admission import RoundTerms
+    from semfed_secure.server.embedder import Embedder
+    from semfed_secure.wire.messages import Payload, RoundManifest
+    from semfed_secure.wire.prompts import PromptSet
+
+
+@dataclass(frozen=True, slots=True)
+class Ballot:
+    """One admitted contribution, as far as the consensus needs it."""
+
+    member: str
+    statement_digest: bytes
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Formed:
+    """A consensus, not yet signed, and how it came to be."""
+
+    consensus: Consensus
+    report: RoundReport
+
+
+def form_consensus(
+    ballots: Sequence[Ballot],
+    terms: RoundTerms,
+    *,
+    rejections: Mapping[str, int],
+    log_checkpoint: str,
+    embedder: Callable[[], Embedder] | None,
+) -> Formed:
+    """Form the consensus of a round.
+
+    The same ballots in any order give the same results and the same batch root; the message names no member.
+
+    Args:
+        ballots: The admitted contributions.
+        terms: The round's terms.
+        rejections: Refused contributions by code.
+        log_checkpoint: The head of the server's log.
+        embedder: Loads the embedder that the manifest pins; called for ``text`` only.
+
+    Raises:
+        ConfigurationError: ``SF101`` a text round, and no embedder is configured.
+        IntegrityError: ``SF521`` the embedder is not the one that the manifest pins.
+    """
+    ordered = sorted(ballots, key=lambda ballot: ballot.member)
+    payloads = [parse_payload(ballot.payload) for ballot in ordered]
+    prompt_ids = tuple(prompt.id for prompt in terms.prompt_set.prompts)
+    evidence = _evidence(payloads, terms, prompt_ids, embedder)
+    outcomes, weights = evaluate(evidence, terms.manifest.rule)
+    report = round_report(
+        evidence,
+        outcomes,
+        weights,
+        rule=terms.manifest.rule,
+        members=[ballot.member for ballot in ordered],
+        prompt_ids=prompt_ids,
+    )
+    consensus = Consensus(
+        manifest_digest=terms.manifest.digest,
+        round_id=terms.manifest.round_id,
+        results=_results(outcomes, _labels(evidence, terms.prompt_set)),
+        batch_root=batch_root([ballot.statement_digest for ballot in ordered]),
+        admitted_count=len(ordered),
+        rejections=tuple(sorted(rejections.items())),
+        log_checkpoint=log_checkpoint,
+    )
+    return Formed(consensus, report)
+
+
+def batch_root(statement_digests: Sequence[bytes]) -> Digest:
+    """RFC 6962 root over the admitted statement digests in ascending order: commits to the batch, tells no member."""
+    frontier = Frontier()
+    for digest in sorted(statement_digests):
+        frontier.add(leaf_hash(digest))
+    return Digest(frontier.root())
+
+
+def _evidence(
+    payloads: Sequence[Payload],
+    terms: RoundTerms,
+    prompt_ids: tuple[str, ...],
+    embedder: Callable[[], Embedder] | None,
+) -> Votes | TextAnswers:
+    manifest, prompt_set = terms.manifest, terms.prompt_set
+    if manifest.kind is OutputKind.VOTES:
+        answers = np.array([payload.votes for payload in payloads], np.int64).reshape(len(payloads), len(prompt_ids))
+        counts = np.array([len(prompt_set.candidates_of(prompt)) for prompt in prompt_set.prompts], np.int64)
+        return Votes(answers, counts, prompt_ids, manifest.nonce)
+    texts = tuple(sorted({text for payload in payloads for text in payload.texts if text is not None}))
+    vectors = _embed(texts, manifest, embedder)
+    vocabulary = Vocabulary(texts, vectors, manifest.rule.similarity_ppm)
+    rows = [payload.texts for payload in payloads]
+    return text_answers(rows, vocabulary, prompt_ids=prompt_ids, nonce=manifest.nonce)
+
+
+def _embed(
+    texts: Sequence[str], manifest: RoundManifest, embedder: Callable[[], Embedder] | None
+) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+    if embedder is None or manifest.embedder is None:
+        raise ConfigurationError("SF101", "a text round needs [embedder] in the server file")
+    model = embedder()
+    if model.weights_digest != manifest.embedder.weights_digest:
+        raise IntegrityError("SF521", "the embedder that the round's manifest pins was expected, found another")
+    vectors = np.asarray(model.embed(texts) if texts else (), np.float32)
+    return vectors.reshape(len(texts), manifest.embedder.dimension)
+
+
+def _labels(evidence: Votes | TextAnswers, prompt_set: PromptSet) -> Callable[[int, int], str]:
+    if isinstance(evidence, TextAnswers):
+        texts = evidence.vocabulary.texts
+        return lambda _prompt, entry: texts[entry]
+    candidates = [prompt_set.candidates_of(prompt) for prompt in prompt_set.prompts]
+    return lambda prompt, vote: candidates[prompt][vote]
+
+
+def _results(outcomes: Outcomes, label_of: Callable[[int, int], str]) -> tuple[PromptResult, ...]:
+    columns = (outcomes.status, outcomes.label, outcomes.support_ppm, outcomes.margin_ppm)
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    return tuple(
+        PromptResult(
+            status=PromptStatus(Status(status).name.lower()),
+            label=None if label == ABSTAIN else label_of(prompt, label),
+            support_ppm=support,
+            margin_ppm=margin,
+        )
+        for prompt, (status, label, support, margin) in enumerate(rows)
+    )

@@ -1,0 +1,104 @@
+"""Opening a round: from what the operator asks for to the manifest that the server signs; no I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from semfed_secure.clock import to_ms
+from semfed_secure.errors import ConfigurationError
+from semfed_secure.ids import is_name
+from semfed_secure.units import Aggregation, OutputKind
+from semfed_secure.wire.messages import NONCE_BYTES, ConsensusRule, Decoding, Embedder, PrivacyFloor, RoundManifest
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from semfed_secure.clock import Randomness
+    from semfed_secure.identity.roster import Roster
+    from semfed_secure.ids import Digest, FederationId, KeyId, RoundId
+    from semfed_secure.wire.prompts import PromptSet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundPlan:
+    """What the operator decides about a round.
+
+    Attributes:
+        round_id: Its name, new in this database.
+        kind: What clients answer.
+        rule: How answers become one result per prompt.
+        dp_floor: The weakest declared privacy that is admitted.
+        max_new_tokens: Length of generated answers.
+        opens_at: When contributions begin.
+        closes_at: When they end.
+        embedder: The pinned embedder; for ``text`` only.
+    """
+
+    round_id: RoundId
+    kind: OutputKind
+    rule: ConsensusRule
+    dp_floor: PrivacyFloor
+    max_new_tokens: int
+    opens_at: datetime
+    closes_at: datetime
+    embedder: Embedder | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What stands when a round opens: whose round it is, who may take part, and what came before."""
+
+    federation: FederationId
+    roster: Roster
+    recipient_key_id: KeyId
+    previous_consensus_digest: Digest | None
+    log_checkpoint: str
+
+
+def make_manifest(plan: RoundPlan, prompt_set: PromptSet, ground: Ground, randomness: Randomness) -> RoundManifest:
+    """The manifest of a round that can be held.
+
+    Raises:
+        ConfigurationError: ``SF105`` the plan cannot be held; ``SF104`` the prompt set does not fit it.
+    """
+    check_plan(plan, prompt_set)
+    return RoundManifest(
+        federation=ground.federation,
+        round_id=plan.round_id,
+        nonce=randomness.token_bytes(NONCE_BYTES),
+        prompt_set_digest=prompt_set.digest,
+        prompt_count=len(prompt_set.prompts),
+        kind=plan.kind,
+        aggregation=Aggregation.DIRECT,
+        embedder=plan.embedder,
+        decoding=Decoding(plan.max_new_tokens),
+        rule=plan.rule,
+        dp_floor=plan.dp_floor,
+        roster_digest=ground.roster.digest,
+        roster_sequence=ground.roster.sequence,
+        policy_digest=None,
+        recipient_key_id=ground.recipient_key_id,
+        opens_at_ms=to_ms(plan.opens_at),
+        closes_at_ms=to_ms(plan.closes_at),
+        previous_consensus_digest=ground.previous_consensus_digest,
+        log_checkpoint=ground.log_checkpoint,
+    )
+
+
+def check_plan(plan: RoundPlan, prompt_set: PromptSet) -> None:
+    """Refuse a round that no client could answer or no server could close.
+
+    Raises:
+        ConfigurationError: as `make_manifest`.
+    """
+    if not is_name(plan.round_id):
+        raise ConfigurationError("SF105", "a round id of 1-63 of a-z 0-9 . _ - was expected")
+    rules = {OutputKind.VOTES: "weighted_plurality", OutputKind.TEXT: "semantic_group"}
+    if rules.get(plan.kind) != plan.rule.name:
+        raise ConfigurationError("SF105", f"rounds of kind votes or text were expected, each with its rule: {rules}")
+    if (plan.embedder is None) != (plan.kind is OutputKind.VOTES):
+        raise ConfigurationError("SF105", "an embedder was expected for text, and none for votes")
+    bare = [prompt.id for prompt in prompt_set.prompts if len(prompt_set.candidates_of(prompt)) < 2]
+    if plan.kind is OutputKind.VOTES and bare:
+        raise ConfigurationError("SF104", f"two candidates or more were expected for each prompt, {bare[0]} has fewer")

@@ -1,0 +1,226 @@
+"""The transitions of a round, each durable together with its audit entry, each taken once.
+
+A transition is a compare-and-set on the round's state inside one transaction: of two processes that want the
+same one, the second finds it done and is told so by ``None``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, Literal
+
+from semfed_secure.audit.events import Event, EventType
+from semfed_secure.clock import from_ms, to_iso, to_ms
+from semfed_secure.crypto.signing import sign
+from semfed_secure.identity.records import Role
+from semfed_secure.ids import RoundId, hex_digest, parse_digest
+from semfed_secure.server.forming import Ballot, form_consensus
+from semfed_secure.server.reporting import FormingFigures, report_document
+from semfed_secure.server.round import RoundInput, RoundState, after
+from semfed_secure.storage import pin_rows, round_rows
+from semfed_secure.storage.round_rows import ContributionRow, RoundRow
+from semfed_secure.wire.messages import MessageType, encode_consensus, encode_manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from semfed_secure.server.context import ServerContext
+    from semfed_secure.server.refusals import Refusals
+    from semfed_secure.server.store import RoundStore, StoredTerms
+    from semfed_secure.storage import Transaction
+    from semfed_secure.wire.messages import RoundManifest
+
+NEWEST_CONSENSUS = "consensus/newest"
+"""Pin that holds the digest of the consensus published last; the next manifest names it."""
+
+
+class Transitions:
+    """Everything that changes a round's state."""
+
+    def __init__(self, context: ServerContext, store: RoundStore, refusals: Refusals) -> None:
+        """Act with the keys, disk and log of ``context``."""
+        self._context, self._store, self._refusals = context, store, refusals
+
+    def announce(self, tx: Transaction, manifest: RoundManifest, prompt_set_bytes: bytes) -> None:
+        """Sign and insert a new round."""
+        signed = sign(MessageType.MANIFEST, encode_manifest(manifest), self._context.keys.signing)
+        row = RoundRow(manifest.round_id, RoundState.ANNOUNCED, signed, prompt_set_bytes, manifest.closes_at_ms)
+        round_rows.insert_round(tx, row)
+        self._store.remember_prompts(tx, manifest.prompt_set_digest, manifest.round_id)
+        details = {
+            "kind": manifest.kind.value,
+            "aggregation": manifest.aggregation.value,
+            "prompts": manifest.prompt_count,
+            "prompt_set_digest": hex_digest(manifest.prompt_set_digest),
+            "manifest_digest": hex_digest(manifest.digest),
+            "roster_digest": hex_digest(manifest.roster_digest),
+            "rule": manifest.rule.name,
+            "opens_at": to_iso(from_ms(manifest.opens_at_ms)),
+            "closes_at": to_iso(from_ms(manifest.closes_at_ms)),
+            "min_clients": manifest.rule.min_clients,
+        }
+        self._log(tx, EventType.ROUND_OPENED, manifest.round_id, details)
+
+    def take(self, round_id: RoundId, state: RoundState, happening: RoundInput) -> RoundState | None:
+        """Do what is due; the new state, or None if another process did it first."""
+        if happening is RoundInput.CLOSE:
+            return self.close(round_id, state)
+        if happening is RoundInput.FORM:
+            return self._form(round_id, state)
+        if happening is RoundInput.PUBLISH:
+            return self._publish(round_id, state)
+        with self._context.database.transaction() as tx:
+            return _move(tx, round_id, state, happening)
+
+    def close(self, round_id: RoundId, state: RoundState) -> RoundState | None:
+        """Take no more contributions."""
+        terms = self._store.terms(round_id)
+        expected = self.expected(terms)  # reads the roster's file, and may write: before the transaction
+        with self._context.database.transaction() as tx:
+            following = _move(tx, round_id, state, RoundInput.CLOSE)
+            if following is not None:
+                rows = round_rows.list_contributions(tx, round_id)
+                details = {
+                    "kind": terms.manifest.kind.value,
+                    "expected": len(expected),
+                    "admitted": len(admitted(rows)),
+                    "rejected_by_code": rejections(rows),
+                }
+                self._log(tx, EventType.ROUND_CLOSED, round_id, details)
+        return following
+
+    def abort(self, round_id: RoundId, state: RoundState, code: str, reason: str) -> RoundState | None:
+        """End the round without a consensus."""
+        with self._context.database.transaction() as tx:
+            following = _move(tx, round_id, state, RoundInput.ABORT, reason=f"{code} {reason}")
+            if following is not None:
+                self._log(tx, EventType.ROUND_ABORTED, round_id, {}, outcome="failed", code=code, reason=reason)
+        return following
+
+    def expected(self, terms: StoredTerms) -> list[str]:
+        """The clients of the pinned roster that may still contribute, by id."""
+        pinned, revoked = self._context.rosters.pinned(terms.manifest), self._revoked(terms)
+        members = pinned.members(role=Role.CLIENT, at=self._context.clock.now())
+        return [member.member_id for member in members if member.member_id not in revoked]
+
+    def is_complete(self, round_id: RoundId, terms: StoredTerms) -> bool:
+        """Whether everybody who is expected has been admitted."""
+        if not self._context.close_when_complete:
+            return False
+        with self._context.database.snapshot() as tx:
+            present = round_rows.admitted_members(tx, round_id)
+        return set(self.expected(terms)) <= present
+
+    def _form(self, round_id: RoundId, state: RoundState) -> RoundState | None:
+        terms, clock = self._store.terms(round_id), self._context.clock
+        with self._context.database.snapshot() as tx:
+            rows = round_rows.list_contributions(tx, round_id)
+        revoked = self._revoked(terms)
+        counted = [row for row in admitted(rows) if row.member_id not in revoked]
+        if len(counted) < terms.manifest.rule.min_clients:
+            reason = f"{terms.manifest.rule.min_clients} admitted contributions were expected, found {len(counted)}"
+            return self.abort(round_id, state, "SF402", reason)
+        started = clock.now()
+        formed = form_consensus(
+            [Ballot(row.member_id, row.statement_digest, row.payload or b"") for row in counted],
+            terms.at(state),
+            rejections=rejections(rows),
+            log_checkpoint=self._context.audit.checkpoint(),
+            embedder=self._context.embedder,
+        )
+        signed = sign(MessageType.CONSENSUS, encode_consensus(formed.consensus), self._context.keys.signing)
+        figures = FormingFigures(
+            consensus_digest=formed.consensus.digest,
+            consensus_bytes=len(signed),
+            seconds={
+                "collect": (to_ms(started) - terms.manifest.opens_at_ms) / 1000,
+                "consensus": (clock.now() - started).total_seconds(),
+            },
+            refused_before_signature=self._refusals.of_round(round_id),
+        )
+        report = report_document(formed.report, counted, terms, figures)
+        with self._context.database.transaction() as tx:
+            return _move(tx, round_id, state, RoundInput.FORM, consensus=signed, report=report)
+
+    def _publish(self, round_id: RoundId, state: RoundState) -> RoundState | None:
+        terms = self._store.terms(round_id)
+        revoked = self._revoked(terms)
+        with self._context.database.transaction() as tx:
+            row = round_rows.read_round(tx, round_id)
+            assert row is not None  # INVARIANT: rounds are never deleted
+            report = json.loads(row.report or "")  # INVARIANT: written on the way into this state
+            if any(client["member"] in revoked for client in report["clients"]):
+                return _move(tx, round_id, state, RoundInput.REVOKE)
+            following = _move(tx, round_id, state, RoundInput.PUBLISH)
+            if following is not None:
+                details = {
+                    "kind": terms.manifest.kind.value,
+                    "manifest_digest": hex_digest(terms.manifest.digest),
+                    "consensus_digest": report["consensus_digest"],
+                    "agreed": report["agreed"],
+                    "contested": report["contested"],
+                    "too_few": report["too_few"],
+                    "admitted": len(report["clients"]),
+                    "bytes": report["bytes"]["consensus"],
+                }
+                self._log(tx, EventType.CONSENSUS_PUBLISHED, round_id, details)
+                newest = pin_rows.read_pin(tx, NEWEST_CONSENSUS)
+                digest = parse_digest(report["consensus_digest"])
+                pin_rows.replace_pin(tx, NEWEST_CONSENSUS, expected=newest, value=digest)
+        return following
+
+    def _revoked(self, terms: StoredTerms) -> set[str]:
+        """Members of the pinned roster that are revoked by now."""
+        now, current = self._context.clock.now(), self._context.rosters.current()
+        pinned = self._context.rosters.pinned(terms.manifest)
+        return {record.member_id for record in pinned.records if current.revoked(record, at=now)}
+
+    def _log(
+        self,
+        tx: Transaction,
+        kind: EventType,
+        round_id: RoundId,
+        details: Mapping[str, object],
+        *,
+        outcome: Literal["success", "failed"] = "success",
+        code: str | None = None,
+        reason: str | None = None,
+    ) -> None:
+        event = Event(
+            type=kind,
+            outcome=outcome,
+            actor=self._context.member,
+            round_id=round_id,
+            codes=() if code is None else (code,),
+            reason=reason,
+            details=details,
+        )
+        self._context.audit.append(event, tx)
+
+
+def admitted(rows: Sequence[ContributionRow]) -> list[ContributionRow]:
+    """The admitted ones."""
+    return [row for row in rows if row.outcome == "admitted"]
+
+
+def rejections(rows: Sequence[ContributionRow]) -> dict[str, int]:
+    """How many were rejected, by code."""
+    return dict(Counter(row.code for row in rows if row.code is not None))
+
+
+def _move(
+    tx: Transaction,
+    round_id: RoundId,
+    state: RoundState,
+    happening: RoundInput,
+    *,
+    consensus: bytes | None = None,
+    reason: str | None = None,
+    report: str | None = None,
+) -> RoundState | None:
+    following = after(state, happening)
+    moved = round_rows.move_round(
+        tx, round_id, before=state, after=following, consensus=consensus, reason=reason, report=report
+    )
+    return following if moved else None

@@ -1,0 +1,226 @@
+"""``semfed server`` and ``semfed round``: a real process on loopback, killed, restarted, and none the worse for it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import signal
+import time
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from semfed_secure.audit.verify import verify_log
+from semfed_secure.cli import main
+from semfed_secure.client.transport import HttpTransport
+from semfed_secure.crypto.signing import verify
+from semfed_secure.errors import ConsensusError, ExitCode, PeerError
+from semfed_secure.identity.member_files import load_member_record
+from semfed_secure.ids import RoundId
+from semfed_secure.wire.messages import (
+    CONSENSUS_LIMITS,
+    MANIFEST_LIMITS,
+    Consensus,
+    MessageType,
+    parse_consensus,
+    parse_manifest,
+)
+from tests.server.files import candidate_options, server_process, write_server
+from tests.server.world import SITES, member, post, votes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from semfed_secure.wire.messages import RoundManifest
+
+ROUND = RoundId("round-1")
+
+
+@cache
+def _template(base: Path) -> Path:
+    """Sealing keys under Argon2id takes a second: once per run."""
+    directory = base / "template"
+    directory.mkdir()
+    write_server(directory)
+    return directory
+
+
+@pytest.fixture
+def config(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A server file with everything beside it."""
+    template = _template(tmp_path_factory.getbasetemp())
+    shutil.copytree(template, tmp_path / "server")
+    return tmp_path / "server" / "server.toml"
+
+
+@pytest.fixture
+def semfed(config: Path, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Run a command on this server; its JSON document."""
+
+    def run(*words: str, exit_code: int = ExitCode.OK) -> dict[str, Any]:
+        status = main([*words, "--config", str(config), "--json"])
+        captured = capsys.readouterr()
+        assert status == exit_code, captured.err
+        document: dict[str, Any] = json.loads(captured.out)
+        return document
+
+    return run
+
+
+def open_round(semfed: Any, config: Path, *more: str, closes_in: int = 600) -> dict[str, Any]:
+    """Open the votes round of the tests."""
+    prompts = str(config.parent / "votes.jsonl")
+    words = ("round", "open", "--prompts", prompts, "--kind", "votes", "--id", ROUND, "--name", "triage")
+    document: dict[str, Any] = semfed(*words, "--closes-in", str(closes_in), *candidate_options(), *more)
+    return document
+
+
+def server_key(config: Path) -> Any:
+    """What the server's messages verify under."""
+    return load_member_record(config.parent / "keys").signing_keys
+
+
+def answer(config: Path, name: str, manifest: RoundManifest, *indices: int) -> bytes:
+    """A contribution body, sealed to this server."""
+    return post(name, manifest, votes(*indices), to=load_member_record(config.parent / "keys").sealing_key)
+
+
+def manifest_of(config: Path, transport: HttpTransport) -> RoundManifest:
+    """The verified manifest."""
+    data = transport.manifest(ROUND)
+    return parse_manifest(verify(MessageType.MANIFEST, data, server_key(config), limits=MANIFEST_LIMITS).payload)
+
+
+def wait_for_consensus(config: Path, transport: HttpTransport) -> Consensus:
+    """The verified consensus, as soon as it is there."""
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            data = transport.consensus(ROUND)
+        except ConsensusError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        else:
+            verified = verify(MessageType.CONSENSUS, data, server_key(config), limits=CONSENSUS_LIMITS)
+            return parse_consensus(verified.payload)
+
+
+def events(config: Path) -> list[str]:
+    """Types of all entries of the server's log, which must verify."""
+    verdict = verify_log(config.parent / "state" / "server.db", key=load_member_record(config.parent / "keys").log_key)
+    return [entry.event.type.value for entry in _entries(config, verdict)]
+
+
+def _entries(config: Path, _verdict: object) -> list[Any]:
+    from semfed_secure.audit.events import parse_entry
+    from semfed_secure.storage import Database, log_rows
+
+    database = Database.open_read_only(config.parent / "state" / "server.db")
+    with database.snapshot() as tx:
+        found = [parse_entry(row.body) for row in log_rows.walk_entries(tx)]
+    database.close()
+    return found
+
+
+def test_a_running_server_takes_up_a_round_that_another_process_opens(config: Path, semfed: Any) -> None:
+    """Open, contribute, close by hand, consensus, status: the operator's whole day."""
+    with server_process(config) as (process, url), HttpTransport(url) as transport:
+        opened = open_round(semfed, config)
+        manifest = manifest_of(config, transport)
+        assert opened["prompt_set_digest"] == f"sha256:{manifest.prompt_set_digest.hex()}"
+        for name in SITES[:3]:
+            transport.post(ROUND, answer(config, name, manifest))
+        transport.post(ROUND, answer(config, "moor", manifest, 9))
+        assert semfed("round", "close", ROUND) == {"round_id": ROUND, "state": "closed"}
+        assert wait_for_consensus(config, transport).admitted_count == 3
+        status = semfed("round", "status", ROUND)
+        assert (status["state"], status["admitted"]) == ("published", [*SITES[:3]])
+        assert status["refused"] == [{"member": "moor", "code": "SF314"}]
+        assert [client["influence"]["changed"] for client in status["report"]["clients"]] == [6, 6, 6]
+        assert semfed("round", "status") == {"rounds": [{"round_id": ROUND, "state": "published"}]}
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    assert events(config)[-1] == "log.stopped"
+
+
+def test_kill_9_in_the_middle_of_a_round_loses_nothing(config: Path, semfed: Any) -> None:
+    """Killed between contributions and after the last: receipts, slots and the log survive, the round ends well."""
+    open_round(semfed, config)
+    with server_process(config) as (process, url), HttpTransport(url) as transport:
+        manifest = manifest_of(config, transport)
+        bodies = {name: answer(config, name, manifest) for name in SITES}
+        receipts = {name: transport.post(ROUND, bodies[name]) for name in SITES[:2]}
+        process.kill()
+        assert process.wait(20) == -signal.SIGKILL
+    with server_process(config) as (process, url), HttpTransport(url) as transport:
+        assert {name: transport.post(ROUND, bodies[name]) for name in SITES[:2]} == receipts
+        changed = httpx.post(
+            f"{url}/v1/rounds/{ROUND}/contributions",
+            content=answer(config, "bay", manifest, 1, 1, 1, 1, 1, 1),
+            headers={"content-type": "application/cose"},
+        )
+        assert changed.status_code == 422, "what a member said before the crash is what it said"
+        receipts |= {name: transport.post(ROUND, bodies[name]) for name in SITES[2:]}
+        process.kill()  # the last contribution closes the round: this hits closing, forming or publishing
+        process.wait(20)
+    with server_process(config) as (_, url), HttpTransport(url) as transport:
+        consensus = wait_for_consensus(config, transport)
+        assert consensus.admitted_count == 5
+        assert [result.label for result in consensus.results] == ["heart", "lung", "skin", "eye", "heart", "lung"]
+        assert {name: transport.post(ROUND, bodies[name]) for name in SITES} == receipts
+    found = events(config)
+    assert found.count("bundle.admitted") == 5
+    assert found.count("bundle.rejected") == 1
+    assert found.count("consensus.published") == 1
+    assert found.count("log.started") == 3
+
+
+def test_a_round_that_ends_while_nobody_serves_is_published_at_the_next_start(config: Path, semfed: Any) -> None:
+    """Killed, closed by the operator, started: the consensus is formed of what had come."""
+    open_round(semfed, config)
+    with server_process(config) as (process, url), HttpTransport(url) as transport:
+        manifest = manifest_of(config, transport)
+        for name in SITES[:3]:
+            transport.post(ROUND, answer(config, name, manifest))
+        process.kill()
+        process.wait(20)
+    semfed("round", "close", ROUND)
+    with server_process(config) as (_, url), HttpTransport(url) as transport:
+        assert wait_for_consensus(config, transport).admitted_count == 3
+        with pytest.raises(PeerError, match="SF304"):
+            transport.post(ROUND, answer(config, "north", manifest))
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "exit_code"),
+    [
+        (("round", "close", "none"), "SF304", ExitCode.TRUST),
+        (("round", "status", "none"), "SF304", ExitCode.TRUST),
+        (("round", "open", "--prompts", "none.jsonl", "--kind", "votes"), "SF102", ExitCode.USAGE),
+        (("round", "open", "--prompts", "none.jsonl", "--kind", "text"), "SF101", ExitCode.USAGE),
+    ],
+    ids=["close-unknown", "status-unknown", "no-prompts", "text-without-embedder"],
+)
+def test_what_cannot_be_done_ends_with_its_code(semfed: Any, words: tuple[str, ...], code: str, exit_code: int) -> None:
+    """One error object, its exit code."""
+    assert semfed(*words, exit_code=exit_code)["error"]["code"] == code
+
+
+def test_status_and_close_read_well_for_people(config: Path, semfed: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Tables, not JSON, when nobody asks for JSON."""
+    open_round(semfed, config)
+    assert main(["round", "status", ROUND, "--config", str(config)]) == 0
+    assert re.search(r"^expected +bay, hill, lake, moor, north$", capsys.readouterr().out, re.MULTILINE)
+    assert main(["round", "close", ROUND, "--config", str(config), "--abort", "a test"]) == 0
+    assert capsys.readouterr().out == "round-1 is aborted\n"
+    assert semfed("round", "status", ROUND)["reason"] == "SF403 a test"
+
+
+def test_keys_of_another_member_do_not_serve(config: Path, semfed: Any) -> None:
+    """The file says who the server is; the keys must be its."""
+    config.write_text(config.read_text().replace('member = "hub"', 'member = "bay"'))
+    assert semfed("round", "status", exit_code=ExitCode.USAGE)["error"]["code"] == "SF101"
+    assert member("bay").member_id == "bay"

@@ -1,0 +1,64 @@
+"""Prompt sets from JSON lines."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from semfed_secure.errors import ConfigurationError
+from semfed_secure.server.prompt_files import read_prompt_set
+from semfed_secure.wire.prompts import Prompt, PromptSet
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def write(directory: Path, *rows: Any) -> Path:
+    """A file of JSON lines; strings are written as they are."""
+    path = directory / "votes.jsonl"
+    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
+    return path
+
+
+def test_a_prompt_set_is_its_lines_its_name_and_its_candidates(tmp_path: Path) -> None:
+    """Own candidates stand beside shared ones; empty lines are nothing."""
+    path = write(tmp_path, {"id": "a", "prompt": "one"}, "", {"id": "b", "prompt": "two", "candidates": ["x", "y"]})
+    expected = PromptSet("votes", (Prompt("a", "one"), Prompt("b", "two", ("x", "y"))), ("yes", "no"))
+    assert read_prompt_set(path, name="votes", candidates=["yes", "no"]) == expected
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "{",
+        "[]",
+        {"id": "a"},
+        {"id": 1, "prompt": "x"},
+        {"id": "a", "prompt": "x", "label": "y"},
+        {"id": "a", "prompt": "x", "candidates": [1]},
+    ],
+    ids=["not-json", "not-an-object", "no-prompt", "id-is-a-number", "unknown-key", "candidate-is-a-number"],
+)
+def test_a_bad_line_is_named_by_its_number(tmp_path: Path, row: Any) -> None:
+    """The second line is said to be the second, and its content is not repeated."""
+    with pytest.raises(ConfigurationError, match=r"SF104.*line 2"):
+        read_prompt_set(write(tmp_path, {"id": "a", "prompt": "one"}, row), name="votes")
+
+
+def test_what_the_wire_does_not_carry_is_refused(tmp_path: Path) -> None:
+    """A repeated id, no prompt at all, a name with spaces."""
+    row = {"id": "a", "prompt": "one"}
+    for rows, name in (([row, row], "votes"), ([], "votes"), ([row], "my votes")):
+        with pytest.raises(ConfigurationError, match="SF105"):
+            read_prompt_set(write(tmp_path, *rows), name=name)
+
+
+def test_a_file_that_is_none_or_is_not_text(tmp_path: Path) -> None:
+    """SF102 and SF104."""
+    with pytest.raises(ConfigurationError, match="SF102"):
+        read_prompt_set(tmp_path / "none", name="votes")
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigurationError, match="SF104"):
+        read_prompt_set(tmp_path / "bytes", name="votes")
