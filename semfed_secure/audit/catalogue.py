@@ -61,7 +61,7 @@ _BUDGET: dict[str, type] = {"charge": int, "key": str, "purpose": str, "period":
 _BUNDLE: dict[str, type] = {
     "kind": str, "items": int, "abstained": int, "bytes": int, "aggregation": str, "mechanism": str, "parameters": str,
     "accountant": str, "manifest_digest": str, "prompt_set_digest": str, "recipient_key_id": str, "attempt": int,
-    "checkpoint": str, "step": int, "outcome": str,
+    "checkpoint": str, "step": int, "outcome": str, "source": str,
 }  # fmt: skip
 _ROUND: dict[str, type] = {
     "kind": str, "aggregation": str, "prompts": int, "prompt_set_digest": str, "manifest_digest": str,

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from semfed_secure.audit import merkle
-from semfed_secure.audit.events import Entry, Event, check_writer, encode_entry, parse_entry
+from semfed_secure.audit.events import Entry, Event, EventType, check_writer, encode_entry, parse_entry
 from semfed_secure.audit.merkle import Frontier
 from semfed_secure.audit.notes import (
     Checkpoint,
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 COSIGN_EVERY = 256
 """A checkpoint that completes this many entries, one tile, carries the slower ML-DSA-44 cosignature at once.
 
-Any other one gets it when it is handed out, so at most 255 entries rest on Ed25519 alone, and only at their own site.
+Any other one gets it when it is handed out or the log is stopped, so at most 255 entries rest on Ed25519 alone, and
+only at their own site.
 """
 
 
@@ -153,7 +154,8 @@ class AuditLog:
             entries.append(EntryRow(position, merkle.leaf_hash(body), body))
             completed = frontier.add(entries[-1].leaf_hash)
             nodes += [NodeRow(level, place, value) for (level, place), value in completed]
-        cosign = head.size // COSIGN_EVERY != frontier.size // COSIGN_EVERY
+        stopped = any(event.type is EventType.LOG_STOPPED for event in events)
+        cosign = stopped or head.size // COSIGN_EVERY != frontier.size // COSIGN_EVERY
         note = self._sign(frontier, cosign=cosign)
         log_rows.insert_entries(tx, entries)
         log_rows.insert_nodes(tx, nodes)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from semfed_secure.audit import tiles
+from semfed_secure.audit.events import Entry, parse_entry
 from semfed_secure.audit.notes import parse_checkpoint, parse_note
 from semfed_secure.audit.tiles import Tile
 from semfed_secure.errors import ConfigurationError, IntegrityError, PeerError
@@ -15,6 +16,10 @@ from semfed_secure.storage import Database, Transaction, log_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+DATABASE_PATTERNS = ("*.db", "*.sqlite")
+"""How the database of a state directory may be called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +55,8 @@ class LogSource(Protocol):
         """What the log says about itself."""
         ...
 
-    def entries(self) -> Iterator[StoredEntry]:
-        """Its entries in order of position."""
+    def entries(self, start: int = 0) -> Iterator[StoredEntry]:
+        """Its entries in order of position, from number ``start`` on."""
         ...
 
     def has_level(self, level: int) -> bool:
@@ -82,9 +87,9 @@ class DatabaseSource:
         kept = tuple((checkpoint.size, _text(checkpoint.note)) for checkpoint in log_rows.list_checkpoints(self._tx))
         return StoredHead(_text(row.verification_key), _text(row.checkpoint), kept, (row.size, row.frontier))
 
-    def entries(self) -> Iterator[StoredEntry]:
-        """Its entries in order of position."""
-        for row in log_rows.walk_entries(self._tx):
+    def entries(self, start: int = 0) -> Iterator[StoredEntry]:
+        """Its entries in order of position, from number ``start`` on."""
+        for row in log_rows.walk_entries(self._tx, start):
             yield StoredEntry(row.position, row.leaf_hash, _blob(row.body))
 
     def has_level(self, level: int) -> bool:
@@ -129,13 +134,16 @@ class TileSource:
             raise IntegrityError("SF503", "the key file of the export is not one that this software writes")
         return StoredHead(key.removesuffix("\n"), checkpoint, (), None)
 
-    def entries(self) -> Iterator[StoredEntry]:
-        """Its entries in order of position."""
+    def entries(self, start: int = 0) -> Iterator[StoredEntry]:
+        """Its entries in order of position, from number ``start`` on."""
         for tile in self._tiles(None):
+            if tile.start + tile.width <= start:
+                continue
             bundle = self._items(tile)
             hashes = self._items(Tile(0, tile.number, tile.width))
-            for offset, (body, leaf) in enumerate(zip(bundle, hashes, strict=True)):
-                yield StoredEntry(tile.start + offset, leaf, body)
+            for position, (body, leaf) in enumerate(zip(bundle, hashes, strict=True), start=tile.start):
+                if position >= start:
+                    yield StoredEntry(position, leaf, body)
 
     def has_level(self, level: int) -> bool:
         """Every eighth level is stored."""
@@ -185,15 +193,35 @@ def open_source(place: str | Path) -> Iterator[LogSource]:
         ConfigurationError: ``SF102`` if there is no log at ``place``, or several; ``SF151`` if a database cannot be
             opened.
     """
-    database_at: str | Path = place
     if "://" not in str(place):
         path = Path(place)
         if (path / tiles.CHECKPOINT_FILE).is_file() or (path / "tile").is_dir():
             yield TileSource(path)
             return
-        database_at = database_file(path)
-    with Database.open_read_only(database_at) as database, database.snapshot() as tx:
+    with database_of(place) as tx:
         yield DatabaseSource(tx)
+
+
+@contextmanager
+def database_of(place: str | Path) -> Iterator[Transaction]:
+    """One state of the database at ``place``: a URL, a file, or the only one of a state directory."""
+    at = place if "://" in str(place) else database_file(Path(place))
+    with Database.open_read_only(at) as database, database.snapshot() as tx:
+        yield tx
+
+
+def read_entries(source: LogSource, *, start: int = 0) -> Iterator[Entry]:
+    """The entries from number ``start`` on, each checked by itself but not against the tree.
+
+    Raises:
+        IntegrityError: ``SF501`` if one of them is not ours.
+    """
+    for stored in source.entries(start):
+        try:
+            yield parse_entry(stored.body)
+        except IntegrityError as error:
+            message = f"entry {stored.position} is not one that this software writes: its content was replaced"
+            raise IntegrityError("SF501", message, index=stored.position) from error
 
 
 def database_file(place: Path) -> Path:
@@ -204,7 +232,7 @@ def database_file(place: Path) -> Path:
     """
     if place.is_file():
         return place
-    found = sorted(place.glob("*.db"))
+    found = sorted(path for pattern in DATABASE_PATTERNS for path in place.glob(pattern))
     if len(found) != 1:
         raise ConfigurationError("SF102", f"one log was expected at {place}, found {len(found)}")
     return found[0]

@@ -146,10 +146,12 @@ def read_hash_run(tx: Transaction, level: int, start: int, stop: int) -> list[by
     return list(tx.connection.scalars(query.where(place >= start, place < stop).order_by(place)))
 
 
-def walk_entries(tx: Transaction) -> Iterator[EntryRow]:
-    """Every entry in order of position, without holding them all."""
+def walk_entries(tx: Transaction, start: int = 0) -> Iterator[EntryRow]:
+    """Every entry in order of position, without holding them all; with ``start`` those from there on."""
     place = log_entry.c.position
     query = select(place, log_entry.c.leaf_hash, log_entry.c.body)
+    if start:  # without it also those that an intruder numbered below zero
+        query = query.where(place >= start)
     for row in _walk(tx, query, place):
         yield EntryRow(*row)
 

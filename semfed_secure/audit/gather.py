@@ -1,0 +1,178 @@
+"""What a report is about: the entries of one period of a log, sorted by what they are evidence of."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+from semfed_secure.audit.events import Entry, EventType, PrivacyFields, parse_entry
+from semfed_secure.audit.sources import open_source
+from semfed_secure.audit.verify import LogVerdict, verify_log
+from semfed_secure.clock import to_iso
+from semfed_secure.errors import IntegrityError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+    from pathlib import Path
+
+Account: TypeAlias = tuple[str, str, str]
+"""Population, privacy unit and relation: one account of the ledger."""
+
+_BUDGET = frozenset({EventType.BUDGET_RESERVED, EventType.BUDGET_REFUSED})
+_RECEIVED = frozenset({EventType.BUNDLE_ADMITTED, EventType.BUNDLE_REJECTED})
+_ROUNDS = frozenset({EventType.ROUND_OPENED, EventType.ROUND_CLOSED, EventType.ROUND_ABORTED})
+_POLICY = frozenset({EventType.POLICY_LOADED, EventType.POLICY_REJECTED})
+_TRUST = frozenset({EventType.KEY_CREATED, EventType.KEY_LOADED, EventType.MEMBER_ADDED})
+_DELIVERY = frozenset({EventType.BUNDLE_SENT, EventType.RECEIPT_RECEIVED})
+
+
+@dataclass(slots=True)
+class Spending:
+    """One account over the period.
+
+    Attributes:
+        before: Total when the period began; None if nothing had been spent.
+        entries: Charges and refusals in the period.
+        limit: The lifetime budget, as the newest charge states it.
+    """
+
+    before: PrivacyFields | None = None
+    entries: list[Entry] = field(default_factory=list)
+    limit: str | None = None
+
+    @property
+    def after(self) -> str:
+        """Total when the period ended."""
+        totals = [self.before, *(entry.event.privacy for entry in self.entries)]
+        return next((privacy.epsilon for privacy in reversed(totals) if privacy is not None), "0")
+
+
+@dataclass(slots=True)
+class Gathered:
+    """The entries of a period.
+
+    Attributes:
+        since: First instant of the period; None for the beginning of the log.
+        until: First instant after it; None for the end of the log.
+        verdict: What verification found; None if the log does not verify.
+        failure: Why it does not verify.
+        claimed: Whose log it says it is, if it does not verify.
+        unreadable: Entries that are not ours, of a log that does not verify.
+        total: Entries of the whole log that were read.
+    """
+
+    since: datetime | None
+    until: datetime | None
+    verdict: LogVerdict | None = None
+    failure: IntegrityError | None = None
+    claimed: str | None = None
+    unreadable: int = 0
+    total: int = 0
+    timeline: list[Entry] = field(default_factory=list)
+    releases: list[Entry] = field(default_factory=list)
+    received: list[Entry] = field(default_factory=list)
+    rounds: list[Entry] = field(default_factory=list)
+    published: dict[str, Entry] = field(default_factory=dict)
+    refusals: list[Entry] = field(default_factory=list)
+    policies: list[Entry] = field(default_factory=list)
+    trust: list[Entry] = field(default_factory=list)
+    delivery: dict[str, list[Entry]] = field(default_factory=dict)
+    accounts: dict[Account, Spending] = field(default_factory=dict)
+    outcomes: Counter[str] = field(default_factory=Counter)
+
+    def add(self, entry: Entry) -> None:
+        """Sort one entry in; what lies before the period only counts for what still held in it."""
+        self.total += 1
+        event = entry.event
+        if self.until is not None and entry.at >= self.until:
+            self._deliver(entry)  # a bundle of the period may be answered after it
+            return
+        early = self.since is not None and entry.at < self.since
+        if event.type in _BUDGET and event.privacy is not None:
+            self._charge(entry, event.privacy, early=early)
+        if event.type in _POLICY:
+            self._policy(entry, early=early)
+        if event.type in _TRUST and not early:
+            self.trust.append(entry)
+        if not early:
+            self._sort(entry)
+
+    def _sort(self, entry: Entry) -> None:
+        event = entry.event
+        self.timeline.append(entry)
+        self.outcomes[event.outcome] += 1
+        self._deliver(entry)
+        if event.type is EventType.BUNDLE_RELEASED and event.outcome == "success":
+            self.releases.append(entry)
+        elif event.type in _RECEIVED:
+            self.received.append(entry)
+        elif event.type in _ROUNDS:
+            self.rounds.append(entry)
+        elif event.type is EventType.CONSENSUS_PUBLISHED and event.round_id is not None:
+            self.published[event.round_id] = entry
+        if event.outcome != "success":
+            self.refusals.append(entry)
+
+    def _deliver(self, entry: Entry) -> None:
+        if entry.event.type in _DELIVERY and entry.event.bundle_digest is not None:
+            self.delivery.setdefault(entry.event.bundle_digest, []).append(entry)
+
+    def _charge(self, entry: Entry, privacy: PrivacyFields, *, early: bool) -> None:
+        key = privacy.population, privacy.unit, privacy.relation
+        spending = self.accounts.setdefault(key, Spending())
+        charged = entry.event.type is EventType.BUDGET_RESERVED
+        if charged and entry.event.details.get("period") == "lifetime":
+            spending.limit = entry.event.details.get("limit", spending.limit)
+        if early:
+            spending.before = privacy if charged else spending.before
+        else:
+            spending.entries.append(entry)
+
+    def _policy(self, entry: Entry, *, early: bool) -> None:
+        if early:  # only the last one of each policy was still in force when the period began
+            same = entry.event.policy_id
+            self.policies = [other for other in self.policies if other.event.policy_id != same]
+        self.policies.append(entry)
+
+
+def gather(place: str | Path, *, since: datetime | None, until: datetime | None, key: str | None) -> Gathered:
+    """Verify a log and sort the entries of a period; of a damaged log, whatever of it can still be read.
+
+    Raises:
+        ConfigurationError: There is no log to read at ``place``.
+    """
+    gathered = Gathered(since, until)
+    try:
+        gathered.verdict = verify_log(place, key=key, visit=gathered.add)
+    except IntegrityError as failure:
+        gathered = Gathered(since, until, failure=failure)
+        for entry in _readable(place, gathered):
+            gathered.add(entry)
+    return gathered
+
+
+def _readable(place: str | Path, gathered: Gathered) -> Iterator[Entry]:
+    try:
+        with open_source(place) as source:
+            gathered.claimed = source.head().verification_key.partition("+")[0]
+            for stored in source.entries():
+                try:
+                    yield parse_entry(stored.body)
+                except IntegrityError:
+                    gathered.unreadable += 1
+    except IntegrityError:
+        gathered.unreadable += 1  # the rest cannot be read: the verdict says so in the first place
+
+
+def period_text(since: datetime | None, until: datetime | None) -> str:
+    """The period as a reader says it."""
+    begin = "the beginning of the log" if since is None else moment(to_iso(since))
+    end = "the end of the log" if until is None else moment(to_iso(until))
+    return f"from {begin} until {end}"
+
+
+def moment(time: str) -> str:
+    """A time of an entry for reading, to the second, in UTC."""
+    return f"{time[:10]} {time[11:19]}"

@@ -1,0 +1,126 @@
+"""Audit entries in plain English, for readers who do not know how the system works."""
+
+from __future__ import annotations
+
+from decimal import ROUND_DOWN, ROUND_UP, Decimal
+from typing import TYPE_CHECKING, Any
+
+from semfed_secure.audit.events import Event, EventType
+from semfed_secure.errors import CATALOGUE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_PLACES = Decimal("0.0001")
+
+# For each type what the actor did, and what it could not or was not allowed to do. Braces name fields and details.
+_PHRASES: dict[EventType, tuple[str, str]] = {
+    EventType.LOG_STARTED: ("began to write this log", "could not begin to write this log"),
+    EventType.LOG_STOPPED: ("stopped writing this log in good order", "stopped writing this log after an error"),
+    EventType.LOG_VERIFIED: ("verified this log over {size} entries", "found this log damaged"),
+    EventType.LOG_EXPORTED: ("exported this log ({format})", "could not export this log"),
+    EventType.REPORT_CREATED: ("created a report of this log", "could not create a report of this log"),
+    EventType.CONFIG_LOADED: ("loaded its configuration", "refused a configuration"),
+    EventType.POLICY_LOADED: ("put policy {policy_id} version {version} into force", "could not load a policy"),
+    EventType.POLICY_REJECTED: ("refused to load policy {policy_id}", "refused to load policy {policy_id}"),
+    EventType.DECISION: ("was permitted by policy to: {action}", "was denied by policy: {action}"),
+    EventType.DATASET_OPENED: ("opened data set {dataset}", "was not given data set {dataset}"),
+    EventType.TRAINING_STARTED: ("began to train model {model}", "could not begin to train model {model}"),
+    EventType.TRAINING_FINISHED: ("finished training model {model}", "did not finish training model {model}"),
+    EventType.DETECTOR_SUMMARY: (
+        "searched {outputs} outputs for personal and financial identifiers",
+        "could not search its outputs for identifiers, and released none",
+    ),
+    EventType.BUDGET_RESERVED: (
+        "reserved privacy budget of {population}: {cost} more, {epsilon} in all",
+        "could not reserve privacy budget of {population}",
+    ),
+    EventType.BUDGET_COMMITTED: (
+        "confirmed a charge on the privacy budget of {target}",
+        "could not confirm a charge on the privacy budget of {target}",
+    ),
+    EventType.BUDGET_REFUSED: (
+        "was refused privacy budget of {population}: {cost} was asked, {remaining} remains",
+        "was refused privacy budget of {population}: {cost} was asked, {remaining} remains",
+    ),
+    EventType.BUNDLE_RELEASED: ("released {items} outputs ({kind}) for {peer}", "did not release outputs for {peer}"),
+    EventType.BUNDLE_SENT: ("sent the released outputs to {peer}", "could not send the released outputs to {peer}"),
+    EventType.BUNDLE_RECEIVED: ("received a contribution of {peer}", "could not receive a contribution of {peer}"),
+    EventType.BUNDLE_ADMITTED: ("admitted the contribution of {peer}", "did not admit the contribution of {peer}"),
+    EventType.BUNDLE_REJECTED: ("rejected a contribution of {peer}", "rejected a contribution of {peer}"),
+    EventType.RECEIPT_RECEIVED: (
+        "was told by {peer} that its contribution is admitted",
+        "was told by {peer} that its contribution is not admitted, or was told nothing that verifies",
+    ),
+    EventType.ROUND_OPENED: ("opened a round of {prompts} prompts ({kind})", "could not open a round"),
+    EventType.ROUND_CLOSED: ("closed a round with {admitted} admitted contributions", "could not close a round"),
+    EventType.ROUND_ABORTED: ("gave up a round", "gave up a round"),
+    EventType.CONSENSUS_PUBLISHED: (
+        "published a consensus: {agreed} prompts agreed, {contested} contested, {too_few} with too few answers",
+        "could not publish a consensus",
+    ),
+    EventType.CONSENSUS_VERIFIED: ("verified the consensus of {peer}", "could not verify the consensus of {peer}"),
+    EventType.CONSENSUS_REFUSED: ("refused the consensus of {peer}", "refused the consensus of {peer}"),
+    EventType.LABELS_ACCEPTED: ("accepted {labels} pseudo-labels to learn from", "accepted no pseudo-labels"),
+    EventType.LABELS_REFUSED: ("refused pseudo-labels", "refused pseudo-labels"),
+    EventType.ADAPTER_KEPT: ("kept the newly trained adapter", "could not keep the newly trained adapter"),
+    EventType.ADAPTER_ROLLED_BACK: (
+        "threw the newly trained adapter away: it did not pass the validation check",
+        "could not return to the adapter before",
+    ),
+    EventType.MEMBER_ADDED: ("enrolled member {target}", "did not enrol member {target}"),
+    EventType.KEY_CREATED: ("created a key ({purpose})", "could not create a key ({purpose})"),
+    EventType.KEY_LOADED: ("loaded a key ({purpose})", "could not load a key ({purpose})"),
+    EventType.PEER_REFUSED: (
+        "refused {count} messages before it was clear who sent them",
+        "refused {count} messages before it was clear who sent them",
+    ),
+}
+
+
+def describe(event: Event) -> str:
+    """One sentence about an event: who did what, in which round."""
+    phrase = _PHRASES[event.type][event.outcome != "success"].format_map(_Facts(_facts(event)))
+    round_ = f" in {event.round_id}" if event.round_id is not None else ""
+    return f"{event.actor} {phrase}{round_}"
+
+
+def explain_code(code: str) -> str:
+    """What a code of our catalogue means; a code of a policy is explained by the entry's reasons."""
+    return CATALOGUE[code].title if code in CATALOGUE else "a rule of the policy"
+
+
+def spent(value: str) -> str:
+    """An ε that was spent, rounded up for reading: never less than it is."""
+    return _rounded(value, ROUND_UP)
+
+
+def left(value: str) -> str:
+    """An ε that is left, rounded down for reading: never more than it is."""
+    return _rounded(value, ROUND_DOWN)
+
+
+def _rounded(value: str, rounding: str) -> str:
+    number = Decimal(value)
+    if not number.is_finite():
+        return "unlimited"
+    text = str(number.quantize(_PLACES, rounding)) if number.adjusted() < 20 else str(number)
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+class _Facts(dict[str, str]):
+    """The facts of an event; one that was not stated is called so."""
+
+    def __missing__(self, key: str) -> str:
+        return f"({key.replace('_', ' ')} not stated)"
+
+
+def _facts(event: Event) -> Mapping[str, str]:
+    named: dict[str, Any] = dict(event.details)
+    named |= {"target": event.target, "peer": event.peer, "policy_id": event.policy_id}
+    if event.privacy is not None:
+        privacy = event.privacy
+        named |= {"population": privacy.population, "epsilon": f"ε {spent(privacy.epsilon)}"}
+        named["cost"] = None if privacy.cost is None else f"ε {spent(privacy.cost)}"
+        named["remaining"] = None if privacy.remaining is None else f"ε {left(privacy.remaining)}"
+    return {key: str(value) for key, value in named.items() if value is not None}

@@ -1,0 +1,252 @@
+"""``semfed audit``: verify, read, report and export audit logs; needs no keys but the public one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from semfed_secure.audit.events import Entry, EventType, encode_entry
+from semfed_secure.audit.gather import gather, moment
+from semfed_secure.audit.merkle import leaf_hash
+from semfed_secure.audit.report import render
+from semfed_secure.audit.sources import database_of, open_source, read_entries
+from semfed_secure.audit.tiles import export_tiles
+from semfed_secure.audit.verify import LogVerdict, verify_log
+from semfed_secure.audit.wording import describe
+from semfed_secure.cli.output import JsonOption, emit, note, table
+from semfed_secure.clock import SystemClock
+from semfed_secure.errors import ConfigurationError
+from semfed_secure.storage import log_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+app = typer.Typer(help="Verify, read and report audit logs.", no_args_is_help=True, pretty_exceptions_enable=False)
+
+Place = Annotated[
+    str, typer.Argument(metavar="PATH", help="A state directory, database file or URL, or a directory of tiles.")
+]
+KeyOption = Annotated[
+    str | None,
+    typer.Option("--key", help="The log's verification key, or a file that holds it; from the member record."),
+]
+SinceOption = Annotated[
+    str | None, typer.Option("--since", help="First day or instant of the period: 2026-03-01, 2026-03-01T08:00Z.")
+]
+UntilOption = Annotated[str | None, typer.Option("--until", help="Last day, or first instant after the period.")]
+
+
+@app.command()
+def verify(
+    place: Place,
+    key: KeyOption = None,
+    known: Annotated[
+        list[Path] | None,
+        typer.Option("--known", help="A checkpoint of this log that somebody else has kept; may be repeated."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Verify every entry, hash and signature of a log; exit 12 if anything was changed, dropped or added."""
+    checkpoints = [_read(path) for path in known or []]
+    verdict = verify_log(place, key=_key(key), known=checkpoints)
+    emit(_verdict_document(verdict), as_json=as_json, text=lambda: _verdict_text(verdict))
+
+
+@app.command("list")
+def list_entries(
+    place: Place,
+    kind: Annotated[EventType | None, typer.Option("--type", help="Only this type of event.")] = None,
+    outcome: Annotated[str | None, typer.Option("--outcome", help="Only success, denied or failed.")] = None,
+    round_id: Annotated[str | None, typer.Option("--round", help="Only this round.")] = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the last so many.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List entries in order; this reads them, `verify` is what makes them evidence."""
+    wanted = _Filter(kind, outcome, round_id, _since(since), _until(until))
+    with open_source(place) as source:
+        entries = [entry for entry in read_entries(source) if wanted.takes(entry)]
+    shown = entries if limit is None else entries[-limit:]
+    emit(
+        {"entries": [_entry_document(entry) for entry in shown], "total": len(entries)},
+        as_json=as_json,
+        text=lambda: _entry_table(shown),
+    )
+
+
+@app.command()
+def show(
+    place: Place,
+    number: Annotated[int, typer.Argument(metavar="NUMBER", min=0, help="Number of the entry, from zero.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Show one entry in full."""
+    with open_source(place) as source:
+        entry = next((entry for entry in read_entries(source, start=number) if entry.seq == number), None)
+    if entry is None:
+        raise ConfigurationError("SF105", f"the log has no entry {number}")
+    fields = _entry_document(entry)
+    digest = leaf_hash(encode_entry(entry)).hex()
+    emit(
+        {"entry": fields, "sentence": describe(entry.event), "leaf_hash": digest},
+        as_json=as_json,
+        text=lambda: f"{describe(entry.event)}\n\n{json.dumps(fields, indent=2, ensure_ascii=False)}\n\nhash {digest}",
+    )
+
+
+@app.command()
+def report(
+    place: Place,
+    out: Annotated[Path, typer.Option("--out", help="The HTML file to write.")],
+    since: SinceOption = None,
+    until: UntilOption = None,
+    key: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write one self-contained HTML page for a period; exit 12, with the page written, if the log is not intact."""
+    gathered = gather(place, since=_since(since), until=_until(until), key=_key(key))
+    try:
+        out.write_text(render(gathered, created=SystemClock().now()), encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError("SF102", f"{out} cannot be written: {error.strerror}") from error
+    if gathered.failure is not None:
+        note(f"semfed: the report is written to {out}, and says that the log is not intact")
+        raise gathered.failure
+    emit(
+        {"out": str(out), "entries": len(gathered.timeline), "releases": len(gathered.releases), "verified": True},
+        as_json=as_json,
+        text=f"{out}: {len(gathered.timeline)} entries, {len(gathered.releases)} releases; the log is intact",
+    )
+
+
+@app.command()
+def export(
+    place: Place,
+    out: Annotated[Path, typer.Option("--out", help="A new or empty directory.")],
+    key: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Verify a log and write it as static files (C2SP tlog-tiles) that tools of other makers read."""
+    verdict = verify_log(place, key=_key(key))
+    with database_of(place) as tx:
+        head = log_rows.read_head(tx)
+        assert head is not None  # INVARIANT: the log was verified above
+        size = export_tiles(tx, checkpoint=head.checkpoint, verification_key=head.verification_key, directory=out)
+    emit(
+        {"out": str(out), "log": verdict.origin, "entries": size},
+        as_json=as_json,
+        text=f"{out}: {size} entries of {verdict.origin}",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Filter:
+    """Which entries were asked for."""
+
+    kind: EventType | None
+    outcome: str | None
+    round_id: str | None
+    since: datetime | None
+    until: datetime | None
+
+    def takes(self, entry: Entry) -> bool:
+        """Whether an entry is one of them."""
+        event = entry.event
+        return (
+            self.kind in {None, event.type}
+            and self.outcome in {None, event.outcome}
+            and self.round_id in {None, event.round_id}
+            and (self.since is None or entry.at >= self.since)
+            and (self.until is None or entry.at < self.until)
+        )
+
+
+def _entry_table(entries: list[Entry]) -> str:
+    if not entries:
+        return "no entries"
+    rows = [
+        [entry.seq, moment(entry.time), entry.event.type, entry.event.outcome, describe(entry.event)]
+        for entry in entries
+    ]
+    return table(["entry", "time (UTC)", "type", "outcome", "in words"], rows)
+
+
+def _entry_document(entry: Entry) -> dict[str, object]:
+    document: dict[str, object] = json.loads(encode_entry(entry))
+    return document
+
+
+def _verdict_document(verdict: LogVerdict) -> dict[str, object]:
+    return {
+        "verified": True,
+        "log": verdict.origin,
+        "entries": verdict.size,
+        "root": verdict.root,
+        "key": verdict.verification_key,
+        "key_was_given": verdict.key_was_given,
+        "checkpoints": verdict.checkpoints,
+        "cosigned_entries": verdict.cosigned_size,
+        "known_checkpoints": verdict.known_checkpoints,
+        "first_time": verdict.first_time,
+        "last_time": verdict.last_time,
+        "clock_steps": list(verdict.clock_steps),
+        "writers": list(verdict.writers),
+    }
+
+
+def _verdict_text(verdict: LogVerdict) -> str:
+    lines = list(_verdict_lines(verdict))
+    if not verdict.key_was_given:
+        lines.append("the key is the one that the log names itself: give --key to be sure whose log it is")
+    return "\n".join(lines)
+
+
+def _verdict_lines(verdict: LogVerdict) -> Iterator[str]:
+    yield f"intact: {verdict.origin}, {verdict.size} entries, {verdict.checkpoints} signed checkpoints"
+    yield f"root {verdict.root}"
+    if verdict.first_time is not None and verdict.last_time is not None:
+        yield f"from {moment(verdict.first_time)} to {moment(verdict.last_time)} UTC"
+    if verdict.known_checkpoints:
+        yield f"extends all {verdict.known_checkpoints} checkpoints that were known before"
+    if verdict.clock_steps:
+        yield f"the clock stepped back before entries {', '.join(map(str, verdict.clock_steps[:20]))}"
+
+
+def _key(text: str | None) -> str | None:
+    """The key itself, or the content of the file that holds it."""
+    if text is None or "+" in text:
+        return text
+    return _read(Path(text)).strip()
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_bytes().decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError("SF102", f"{path} cannot be read as text") from error
+
+
+def _since(text: str | None) -> datetime | None:
+    return None if text is None else _instant(text)
+
+
+def _until(text: str | None) -> datetime | None:
+    """A day that is named as the last one belongs to the period as a whole."""
+    if text is None:
+        return None
+    instant = _instant(text)
+    return instant + timedelta(days=1) if len(text) == len("2026-03-01") and instant.time() == time.min else instant
+
+
+def _instant(text: str) -> datetime:
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigurationError("SF105", f"a day or instant such as 2026-03-01 was expected, got {text!r}") from error
+    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
