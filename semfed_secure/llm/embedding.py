@@ -1,0 +1,65 @@
+"""The sentence embedder that opens the semantic space: pinned weights, local files, unit vectors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from semfed_secure.errors import ConfigurationError
+from semfed_secure.llm.files import directory_digest
+from semfed_secure.llm.loading import find_model, missing_extra
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from semfed_secure.ids import Digest
+
+_BATCH = 64
+
+
+class SentenceEmbedder:
+    """Maps texts to unit vectors; equal texts are embedded once and get equal vectors."""
+
+    def __init__(self, model: Any, *, name: str, weights_digest: Digest) -> None:
+        """Wrap a loaded sentence-transformers model."""
+        self._model = model
+        self.name = name
+        self.weights_digest = weights_digest
+        self.dimension = int(model.get_embedding_dimension())
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """One unit vector per text, float32 ``(texts, dimension)``."""
+        distinct = list(dict.fromkeys(texts))
+        if not distinct:
+            return np.zeros((0, self.dimension), np.float32)
+        vectors = self._model.encode(distinct, batch_size=_BATCH, normalize_embeddings=True, show_progress_bar=False)
+        place = {text: number for number, text in enumerate(distinct)}
+        found: NDArray[np.float32] = np.asarray(vectors, np.float32)[[place[text] for text in texts]]
+        return found
+
+
+def load_embedder(source: str) -> SentenceEmbedder:
+    """Load an embedder from a directory or a hub name; safetensors only, never remote code.
+
+    Raises:
+        ConfigurationError: SF131 it cannot be loaded; SF103 the extra ``[llm]`` is not installed.
+    """
+    directory = find_model(source)
+    try:
+        from sentence_transformers import SentenceTransformer
+    except ImportError as error:
+        raise missing_extra(error) from error
+    try:
+        model = SentenceTransformer(
+            str(directory),
+            device="cpu",
+            trust_remote_code=False,
+            local_files_only=True,
+            model_kwargs={"use_safetensors": True},
+        )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ConfigurationError("SF131", f"cannot load the embedder {source}: {error}") from error
+    return SentenceEmbedder(model, name=directory.name, weights_digest=directory_digest(directory))
