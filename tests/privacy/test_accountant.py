@@ -16,7 +16,7 @@ from semfed_secure.errors import ConfigurationError, IntegrityError
 from semfed_secure.privacy import accountant as acc
 
 DELTA = "1e-6"
-PLANS = [(1.0, 0.01, 1000), (0.8, 0.004, 10_000), (2.0, 0.05, 500), (0.95, 0.1, 60), (1.5, 0.25, 40), (0.6, 0.02, 50)]
+PLANS = [(1.0, 0.01, 1000), (0.8, 0.004, 10_000), (0.95, 0.1, 60), (0.6, 0.02, 50)]
 
 
 def exact_gaussian_epsilon(sigma: float, delta: float) -> float:
