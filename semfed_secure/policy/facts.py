@@ -58,7 +58,7 @@ class PromptFacts(_Section):
 class ReleaseFacts(_Section):
     """The bundle that would leave; ``epsilon_total`` is the population's lifetime total after it.
 
-    ``findings`` counts, by kind, what detectors found in outputs that would leave; one held back has none.
+    ``findings`` counts, by kind, what detectors found; the client holds back every output in which they found any.
     """
 
     kind: OutputKind

@@ -50,3 +50,25 @@ def test_enrolling_members_works_as_written(shell, tmp_path) -> None:
     done = shell(commands("how-to/enrol-members.md"))
     assert done.returncode == 0, done.stderr
     assert re.search(r"st-mary +client +US", done.stdout)
+
+
+def test_writing_a_policy_works_as_written(shell) -> None:
+    """Both documents load without a remark on what binds, the cases pass, and the question is denied as shown."""
+    page = "how-to/write-a-policy-for-a-new-domain.md"
+    done = shell(commands(page))
+    assert done.returncode == 0, done.stderr
+    assert "north-mutual-claims: 9 of 9 cases pass" in done.stdout
+    assert "no case notices" not in done.stdout
+    shown = (ROOT / "docs" / page).read_text(encoding="utf-8").split("```console\n")[2].split("```")[0]
+    assert done.stdout.endswith(shown)
+
+
+def test_loosening_is_refused_as_the_policy_page_shows(shell) -> None:
+    """The refusal in step 2 is what the command prints."""
+    page = "how-to/write-a-policy-for-a-new-domain.md"
+    script = (
+        commands(page).split("END\nsemfed policy lint insurer.yaml")[0].replace('max_epsilon: "4"', 'max_epsilon: "40"')
+    )
+    done = shell(f"{script}END\nsemfed policy lint insurer.yaml")
+    shown = (ROOT / "docs" / page).read_text(encoding="utf-8").split("```console\n")[1].split("```")[0]
+    assert (done.returncode, done.stderr) == (2, shown)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 
@@ -118,3 +119,21 @@ def test_a_question_is_read_strictly(tmp_path: Path, text: str, problem: str) ->
     with pytest.raises(ConfigurationError, match=problem) as refusal:
         load_question(file)
     assert refusal.value.code == "SF113"
+
+
+def test_the_list_of_codes_is_whole() -> None:
+    """`policies/README.md` says of every code what it is about, and names no code that does not exist."""
+    rows = [
+        line.split("|")
+        for line in (packs_root() / "README.md").read_text().splitlines()
+        if re.match(r"\| [A-Z]+-", line)
+    ]
+    assert {row[1].strip() for row in rows} == CODES
+
+
+@pytest.mark.parametrize("page", sorted(packs_root().glob("*/README.md")), ids=lambda page: page.parent.name)
+def test_a_packs_page_names_codes_that_its_cases_assert(page: Path) -> None:
+    """What a page says is denied, a case of its pack denies with that code."""
+    (pack,) = [path for path in SHIPPED if path.parent == page.parent]
+    asserted = {code for result in shipped_report(pack).results for code in result.expected[1:]}
+    assert set(re.findall(r"\b[A-Z]+-\d{3}\b", page.read_text())) <= asserted
