@@ -6,7 +6,6 @@ import signal
 import time
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
@@ -16,77 +15,14 @@ from sqlalchemy import text
 
 from semfed_secure.audit.events import EventType
 from semfed_secure.audit.log import AuditLog
-from semfed_secure.clock import FixedClock
-from semfed_secure.crypto.log_keys import LogSigningKey
-from semfed_secure.errors import BudgetExhausted, ConfigurationError, IntegrityError
+from semfed_secure.errors import BudgetExhausted, IntegrityError
 from semfed_secure.privacy.accountant import compose, epsilon_of, gaussian_rdp
-from semfed_secure.privacy.budget import Budget, Charge
-from semfed_secure.privacy.ledger import BudgetLedger
-from semfed_secure.storage import Database, ledger_rows
-from semfed_secure.units import Mechanism, Period, PrivacyUnit, Relation
+from semfed_secure.privacy.budget import Budget
+from semfed_secure.storage import ledger_rows
+from semfed_secure.units import Mechanism, Period
+from tests.privacy.sites import DELTA, Site, histogram, lifetime, room_for
 
-DELTA = Decimal("1e-6")
-KEY = LogSigningKey.generate("site.example/ledger-tests")
-START = datetime(2025, 3, 31, 12, tzinfo=UTC)
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-
-
-def histogram(key, sigma="5", population="patients", **changes):
-    """A charge for one histogram release."""
-    charge = Charge(
-        idempotency_key=key,
-        population=population,
-        unit=PrivacyUnit.ENTITY,
-        relation=Relation.ADD_OR_REMOVE_ONE,
-        purpose="release of round-1",
-        mechanism=Mechanism.RECORD_HISTOGRAM,
-        parameters={"sigma": sigma},
-        delta=DELTA,
-        policy_digest="sha256:" + "ab" * 32,
-    )
-    return replace(charge, **changes)
-
-
-def lifetime(epsilon):
-    """A lifetime budget."""
-    return Budget(Period.LIFETIME, Decimal(epsilon), DELTA)
-
-
-def room_for(count, sigma="5"):
-    """A lifetime budget that covers exactly ``count`` releases of noise ``sigma``."""
-    return lifetime(epsilon_of(compose([gaussian_rdp(sigma)] * count), DELTA))
-
-
-class Site:
-    """A database, its log and its ledger."""
-
-    def __init__(self, url, clock=None):
-        self.clock = clock or FixedClock(START)
-        self.database = Database.open(url, kind="client")
-        self.log = AuditLog(self.database, key=KEY, clock=self.clock, writer="clinic/client")
-        self.ledger = BudgetLedger(self.database, self.log, self.clock, actor="clinic")
-
-    def charges(self):
-        """All charges."""
-        with self.database.snapshot() as tx:
-            return ledger_rows.list_charges(tx)
-
-    def events(self):
-        """All audited events."""
-        return [entry.event for entry in self.log.entries(0, 10_000)]
-
-    def spent(self, population="patients"):
-        """Lifetime epsilon."""
-        return self.ledger.snapshot(population, delta=DELTA).spent[Period.LIFETIME]
-
-    def agrees(self):
-        """Whether charges and their audit entries are one to one."""
-        reserved = [event.details["key"] for event in self.events() if event.type is EventType.BUDGET_RESERVED]
-        committed = [event.details["key"] for event in self.events() if event.type is EventType.BUDGET_COMMITTED]
-        rows = self.charges()
-        return sorted(reserved) == sorted(row.idempotency_key for row in rows) and sorted(committed) == sorted(
-            row.idempotency_key for row in rows if row.state == "committed"
-        )
 
 
 @pytest.fixture
@@ -177,57 +113,6 @@ def test_whatever_is_asked_the_budget_is_never_exceeded(tmp_path_factory, sigmas
     assert site.spent() <= Decimal(epsilon)
     assert site.agrees()
     site.database.close()
-
-
-@pytest.mark.parametrize(
-    ("mechanism", "parameters"),
-    [
-        (Mechanism.RECORD_HISTOGRAM, {"sigma": "0"}),
-        (Mechanism.RECORD_HISTOGRAM, {"sigma": "nan"}),
-        (Mechanism.RECORD_HISTOGRAM, {}),
-        (Mechanism.DP_SGD, {"noise_multiplier": "1", "sample_rate": "2", "steps": "1"}),
-    ],
-)
-def test_hostile_parameters_reserve_nothing(site, mechanism, parameters):
-    """A charge whose cost cannot be computed is SF141 and leaves no row."""
-    with pytest.raises(ConfigurationError, match="SF141"):
-        site.ledger.reserve(histogram("b", mechanism=mechanism, parameters=parameters), [lifetime("8")])
-    assert site.charges() == []
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"idempotency_key": ""},
-        {"population": "x" * 201},
-        {"population": "pati\u202eents"},
-        {"purpose": "two\nlines"},
-        {"policy_digest": "sha256:12"},
-        {"delta": Decimal(0)},
-        {"delta": Decimal(1)},
-        {"delta": Decimal("NaN")},
-        {"unit": PrivacyUnit.ORGANISATION},
-        {"relation": Relation.REPLACE_ONE},
-    ],
-)
-def test_a_charge_that_cannot_be_accounted_for_is_refused(changes):
-    """Unnamed, unprintable, undigested and unsupported charges are SF141 before any database is asked."""
-    with pytest.raises(ConfigurationError, match="SF141"):
-        histogram("b", **changes)
-
-
-@pytest.mark.parametrize("epsilon", ["0", "-1", "NaN", "-Infinity", "sNaN", "1001"])
-def test_a_hostile_budget_is_refused(epsilon):
-    """A budget is positive and finite, or infinity spelled out."""
-    with pytest.raises(ConfigurationError, match="SF141"):
-        lifetime(epsilon)
-
-
-def test_a_charge_without_a_lifetime_budget_is_refused(site):
-    """No budgets, or only a period's, cover nothing: a new period would refill them."""
-    for budgets in ([], [Budget(Period.MONTH, Decimal(8), DELTA)]):
-        with pytest.raises(ConfigurationError, match="SF141"):
-            site.ledger.reserve(histogram("b"), budgets)
 
 
 def test_no_noise_needs_an_infinite_budget(site):
