@@ -219,15 +219,15 @@ class RefusedError(SemfedError):
     family = "SF2"
 
 
-class PolicyDenied(RefusedError):
+class PolicyDenied(RefusedError):  # noqa: N818 - named after the answer, not the accident
     """The policy denies the act; ``fields["reasons"]`` lists every failing reason."""
 
 
-class BudgetExhausted(RefusedError):
+class BudgetExhausted(RefusedError):  # noqa: N818 - likewise
     """The act would overspend; ``fields`` hold ``remaining`` and ``cost`` as decimal strings."""
 
 
-class ApprovalNeeded(RefusedError):
+class ApprovalNeeded(RefusedError):  # noqa: N818 - likewise
     """The act needs approvals that are missing."""
 
 
