@@ -59,7 +59,8 @@ class AuditLog:
         self._key = key
         self._clock = clock
         self._writer = check_writer(writer)
-        self._trusted = ""  # the newest checkpoint whose signature this process made or verified
+        # The newest checkpoint whose signature this process made or verified.
+        self._trusted: tuple[str, Checkpoint] | None = None
         with database.transaction() as tx:
             if log_rows.read_head(tx) is None:
                 log_rows.insert_head(tx, HeadRow(key.public.encode(), 0, b"", self._sign(Frontier(), cosign=True)))
@@ -161,7 +162,7 @@ class AuditLog:
         log_rows.insert_nodes(tx, nodes)
         if cosign:
             log_rows.insert_checkpoint(tx, CheckpointRow(frontier.size, note))
-        self._trusted = note
+        self._trusted = note, Checkpoint(self._key.name, frontier.size, frontier.root())
         log_rows.advance_head(tx, old_size=head.size, size=frontier.size, frontier=frontier.encode(), checkpoint=note)
         return head.size
 
@@ -172,20 +173,24 @@ class AuditLog:
             raise IntegrityError("SF501", "the head of the log is missing")
         if head.verification_key != self._key.public.encode():
             raise IntegrityError("SF503", "the log belongs to another key than the one that was loaded")
-        try:
-            if head.checkpoint != self._trusted:
-                verify_checkpoint(head.checkpoint, self._key.public)
-            signed = parse_checkpoint(parse_note(head.checkpoint).text)
-        except PeerError as error:
-            raise IntegrityError("SF503", "the newest checkpoint of the log is not one that its key signed") from error
+        signed = self._signed(head.checkpoint)
         try:
             root = Frontier.parse(head.size, head.frontier).root()
         except (ValueError, TypeError) as error:  # an intruder may have stored another type
             raise IntegrityError("SF501", "the head of the log is not one that this software writes") from error
         if signed != Checkpoint(self._key.name, head.size, root):
             raise IntegrityError("SF501", "the head of the log differs from its signed checkpoint")
-        self._trusted = head.checkpoint
         return head
+
+    def _signed(self, note: str) -> Checkpoint:
+        """What a checkpoint of our own says, once its signature is known to be good."""
+        if self._trusted is None or self._trusted[0] != note:
+            try:
+                self._trusted = note, verify_checkpoint(note, self._key.public).checkpoint
+            except PeerError as error:
+                message = "the newest checkpoint of the log is not one that its key signed"
+                raise IntegrityError("SF503", message) from error
+        return self._trusted[1]
 
     def _sign(self, frontier: Frontier, *, cosign: bool) -> str:
         checkpoint = Checkpoint(self._key.name, frontier.size, frontier.root())

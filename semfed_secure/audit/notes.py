@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 import struct
 from dataclasses import dataclass
 
@@ -23,6 +24,7 @@ MAX_PROOF_HASHES = 64
 PROOF_HEADER = "c2sp.org/tlog-proof@v1"
 _DASH = "\N{EM DASH} "
 _MAX_TIMESTAMP = 2**63 - 1
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +163,7 @@ def parse_note(text: str) -> Note:
     if not separator or not body or lines[-1] or not 1 <= len(lines) - 1 <= MAX_SIGNATURES:
         raise _bad("a signed note was expected: text, an empty line, signature lines")
     note = Note(body + "\n", tuple(_parse_signature(line) for line in lines[:-1]))
-    if note.encoded != text or any(character < " " and character != "\n" for character in text):
+    if note.encoded != text or _CONTROL.search(text):
         raise _bad("a signed note has exactly one way to be written")
     return note
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import astuple, dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Column, Select, and_, bindparam, func, insert, or_, select, update
@@ -65,6 +66,19 @@ _UPDATE_HEAD = (
 _INSERT_ENTRY = insert(log_entry)
 _INSERT_NODE = insert(log_node)
 _INSERT_CHECKPOINT = insert(log_checkpoint)
+_READ_LEAVES = select(log_entry.c.position, log_entry.c.leaf_hash).where(
+    log_entry.c.position.in_(bindparam("positions", expanding=True))
+)
+
+
+@cache
+def _read_nodes(count: int) -> Select[Any]:
+    """The query for so many places, fewer than 128 for a proof; both databases look each of them up by its key."""
+    places = [
+        and_(log_node.c.level == bindparam(f"level_{number}"), log_node.c.position == bindparam(f"position_{number}"))
+        for number in range(count)
+    ]
+    return select(log_node.c.level, log_node.c.position, log_node.c.hash).where(or_(*places))
 
 
 def read_head(tx: Transaction) -> HeadRow | None:
@@ -126,12 +140,15 @@ def read_hashes(tx: Transaction, places: Iterable[tuple[int, int]]) -> dict[tupl
     found: dict[tuple[int, int], bytes] = {}
     leaves = [position for level, position in asked if level == 0]
     if leaves:
-        query = select(log_entry.c.position, log_entry.c.leaf_hash).where(log_entry.c.position.in_(leaves))
-        found.update({(0, position): value for position, value in tx.connection.execute(query)})
-    inner = [and_(log_node.c.level == level, log_node.c.position == position) for level, position in asked if level]
+        rows = tx.connection.execute(_READ_LEAVES, {"positions": leaves})
+        found.update({(0, position): value for position, value in rows})
+    inner = [place for place in asked if place[0]]
     if inner:
-        nodes = select(log_node.c.level, log_node.c.position, log_node.c.hash).where(or_(*inner))
-        found.update({(level, position): value for level, position, value in tx.connection.execute(nodes)})
+        values: dict[str, int] = {}
+        for number, (level, position) in enumerate(inner):
+            values |= {f"level_{number}": level, f"position_{number}": position}
+        nodes = tx.connection.execute(_read_nodes(len(inner)), values)
+        found.update({(level, position): value for level, position, value in nodes})
     return found
 
 

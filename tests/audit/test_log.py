@@ -74,7 +74,7 @@ def test_an_empty_log_has_a_checkpoint(site: Site) -> None:
     assert verified.cosigned_at is not None
 
 
-@settings(max_examples=12)
+@settings(max_examples=12, deadline=None)
 @given(sizes=st.lists(st.integers(1, 300), min_size=1, max_size=4))
 def test_checkpoints_sign_the_tree_of_all_entries(tmp_path_factory: pytest.TempPathFactory, sizes: list[int]) -> None:
     """Whatever the batches, the checkpoint is the RFC 6962 root of the bytes that are stored."""
