@@ -6,7 +6,6 @@ import base64
 import hashlib
 from typing import TYPE_CHECKING
 
-from semfed_secure import __version__
 from semfed_secure.audit.events import EventType
 from semfed_secure.audit.gather import Gathered, gather, moment, period_text
 from semfed_secure.audit.markup import Html, element, join
@@ -104,7 +103,7 @@ def _page(title: str, period: str, created: datetime | None, sections: list[tupl
         element("main", *(html for _, _, html in sections), id="report"),
         element(
             "footer",
-            f"Made by semfed-secure {__version__} from the entries of the log alone. "
+            "Made by semfed-secure from the entries of the log alone. "
             "It supports an examination; the institution keeps the duty to examine.",
         ),
     )
