@@ -134,6 +134,17 @@ def test_every_limit_can_deny(path: str) -> None:
     assert ("limits.approvals" if approval else f"limits.{path}") in {reason.field for reason in decision.reasons}
 
 
+@pytest.mark.parametrize("action", [Action.TRAIN, Action.RELEASE])
+@pytest.mark.parametrize("name", ["mechanisms", "max_epsilon", "max_delta", "units", "relations"])
+def test_privacy_limits_bind_training_and_release_alike(action: Action, name: str) -> None:
+    """Each privacy limit denies a training run by itself, and a release by itself."""
+    other = {"release": None} if action is Action.TRAIN else {"training": None}
+    facts = replace(FACTS, action=action, **other)
+    tight = with_value(Limits(), f"privacy.{name}", TIGHTEST[describe(Limits, f"privacy.{name}")[0]])
+    assert ask(facts).outcome is Outcome.PERMIT
+    assert [reason.field for reason in ask(facts, limits=tight).reasons] == [f"limits.privacy.{name}"]
+
+
 @pytest.mark.parametrize(
     ("section", "values", "code"),
     [
