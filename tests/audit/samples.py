@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from semfed_secure.storage import Database
 
 DIGEST = "sha256:" + "ab" * 32
+SIZE = 270
+"""Entries of a full log: more than one tile, so that a cosigned checkpoint is kept on the way."""
 START = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
 
 
