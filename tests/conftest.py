@@ -7,9 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 pytest_plugins = ["tests.databases"]  # fixtures shared by several rooms
 
+
+# Cores are shared: a slow example says nothing about the code. Tests of time state their own bound.
+settings.register_profile("shared", deadline=None)
+settings.load_profile("shared")
 
 LOOPBACK_ONLY = Path(__file__).parent / "loopback_only"
 

@@ -151,7 +151,7 @@ MARKS = [
 PIECES = st.sampled_from([*WORDS, *MARKS])
 
 
-@settings(deadline=2000)  # generous, and yet far below what a scan of the whole nested example would take
+@settings(deadline=5000)  # generous, and yet far below what a scan of the whole nested example would take
 @given(st.lists(PIECES, max_size=12).map("".join) | st.text(max_size=40))
 @example("a: " + "[" * 100_000)
 @example("\ufeffa: 1")
