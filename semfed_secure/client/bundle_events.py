@@ -53,6 +53,7 @@ def released_event(released: ReleasedOutputs, statement: ContributionStatement, 
         privacy=privacy_fields(site, account(site), released.privacy.mechanism),
         details={
             "kind": str(statement.kind),
+            "source": "caller" if released.from_caller else "model",
             "items": statement.item_count,
             "abstained": abstained,
             "bytes": size,

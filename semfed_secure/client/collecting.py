@@ -49,7 +49,8 @@ def join(site: Site, transport: Transport, round_id: RoundId) -> VerifiedRound:
     """
     try:
         round_ = _announcement(site, transport, round_id)
-        with site.database.snapshot() as tx:
+        with site.database.transaction() as tx:
+            see_roster(tx, round_.roster)
             known = result_of(tx, round_id, Step.JOIN)
         if known is not None:
             _require_same(known, round_)
@@ -65,7 +66,6 @@ def join(site: Site, transport: Transport, round_id: RoundId) -> VerifiedRound:
     permitted(site, facts, spent=None, round_id=round_id)
     with site.database.transaction() as tx:
         if state_of(tx, round_id) is RoundState.NEW:
-            see_roster(tx, round_.roster)
             result = {"manifest": hex_digest(round_.manifest_digest)}
             advance(tx, round_id, Step.JOIN, result, at_ms=to_ms(site.clock.now()))
     return round_

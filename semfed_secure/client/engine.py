@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ from semfed_secure.llm.settings import read_settings
 from semfed_secure.units import Mechanism
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from semfed_secure.client.site import Site
 
 
@@ -50,6 +53,7 @@ class Engine:
         self._model: Model | None = None
         self._digest: Digest | None = None
         self._in_use: Adapter | None = None
+        self._settled = True
 
     def ready(self) -> Ready:
         """The model with the active adapter in use.
@@ -62,21 +66,25 @@ class Engine:
             self._model = self._load()
         with self._site.database.snapshot() as tx:
             adapter = active_adapter(tx)
-        if adapter is not None and isinstance(self._model, TrainableModel):
-            directory = self._site.adapters.verify(adapter)
-            if adapter != self._in_use:
-                self._model.use_adapter(directory)
-                self._in_use = adapter
-        else:
-            adapter = None
+        if not isinstance(self._model, TrainableModel):
+            return Ready(self._model, self._digest, None)
+        directory = None if adapter is None else self._site.adapters.verify(adapter)
+        if adapter != self._in_use or not self._settled:
+            self._model.use_adapter(directory)
+            self._in_use, self._settled = adapter, True
         return Ready(self._model, self._digest, adapter)
 
-    def reset(self) -> None:
-        """Put the active adapter in use again, after a new one was tried."""
-        self._in_use = None
-        if isinstance(self._model, TrainableModel):
-            self._model.use_adapter(None)
-        self.ready()
+    @contextmanager
+    def trying(self) -> Iterator[None]:
+        """A block in which the model may be trained or try another adapter.
+
+        However it ends, the next `ready` puts the active adapter in use again.
+        """
+        self._settled = False
+        try:
+            yield
+        finally:
+            self._settled = False
 
     def _load(self) -> Model:
         config = self._site.config.model

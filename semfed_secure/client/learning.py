@@ -63,11 +63,20 @@ def learn(site: Site, engine: Engine, collected: VerifiedConsensus) -> LearnOutc
         PolicyDenied: SF201, with ``labels.refused`` in the audit log; ApprovalNeeded: SF203.
     """
     round_id = collected.round.manifest.round_id
-    # 1. the consensus and the model
     with site.database.snapshot() as tx:
         done = result_of(tx, round_id, Step.LEARN)
-        if done is not None:
-            return _outcome(done)
+    outcome = _learn(site, engine, collected) if done is None else _outcome(done)
+    ready = engine.ready()
+    active = None if ready.adapter is None else hex_digest(ready.adapter.digest)
+    if outcome.kept is False or (outcome.kept and active == outcome.adapter):
+        evaluate(site, ready.model, stage=LEARNED, round_id=round_id)
+    return outcome
+
+
+def _learn(site: Site, engine: Engine, collected: VerifiedConsensus) -> LearnOutcome:
+    round_id = collected.round.manifest.round_id
+    # 1. the consensus and the model
+    with site.database.snapshot() as tx:
         after(state_of(tx, round_id), Step.LEARN)
         known = result_of(tx, round_id, Step.COLLECT) or {}
     if known.get("consensus") != hex_digest(collected.consensus.digest):
@@ -86,23 +95,22 @@ def learn(site: Site, engine: Engine, collected: VerifiedConsensus) -> LearnOutc
     # 3. before
     before = validation_score(site, ready.model) or 0.0
     site.on_step("learn 3")
-    # 4. fit
-    adapter = _fit(site, ready, ready.model, collected, chosen)
-    site.on_step("learn 4")
-    # 5. after
-    ready.model.use_adapter(site.adapters.verify(adapter))
-    score = validation_score(site, ready.model) or 0.0
-    site.on_step("learn 5")
+    with engine.trying():
+        # 4. fit
+        adapter = _fit(site, ready, ready.model, collected, chosen)
+        site.on_step("learn 4")
+        # 5. after
+        ready.model.use_adapter(site.adapters.verify(adapter))
+        score = validation_score(site, ready.model) or 0.0
+        site.on_step("learn 5")
     # 6. keep or roll back
     assert site.config.validation is not None  # refused in step 1
     kept = score >= before - site.config.validation.max_score_drop
     outcome = LearnOutcome(len(chosen), kept, before, score, hex_digest(adapter.digest))
     _conclude(site, collected, outcome, ready, adapter)
-    engine.reset()
+    site.on_step("learn 6")
     if not kept:
         site.adapters.remove(adapter.name)
-    site.on_step("learn 6")
-    evaluate(site, ready.model, stage=LEARNED, round_id=round_id)
     return outcome
 
 

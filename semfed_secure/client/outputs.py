@@ -1,8 +1,11 @@
-"""Outputs before the door: votes, texts and ballots, and whether they answer the round's prompt set."""
+"""Outputs before the door: votes, texts and ballots, and whether they answer the round's prompt set.
+
+None of them is shown by ``repr``, so none gets into a log or traceback that prints what it holds.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from semfed_secure.errors import ConfigurationError
@@ -23,21 +26,21 @@ MAX_CHARACTERS_PER_TOKEN = 32
 class Votes:
     """Index of the chosen candidate per prompt, `ABSTAIN` for none."""
 
-    indexes: tuple[int, ...]
+    indexes: tuple[int, ...] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Texts:
     """Answer per prompt, None to abstain."""
 
-    answers: tuple[str | None, ...]
+    answers: tuple[str | None, ...] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Ballots:
     """What the site's own entities vote for, raw: only ``record_histogram`` takes them further."""
 
-    votes: tuple[Vote, ...]
+    votes: tuple[Vote, ...] = field(repr=False)
 
 
 Outputs: TypeAlias = Votes | Texts | Ballots

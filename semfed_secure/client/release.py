@@ -1,7 +1,7 @@
 """The only door out of a site. Nothing else in this package protects, seals or sends outputs.
 
  1. The round's manifest, roster and prompts are verified and it is open; the outputs answer exactly its prompt set.
- 2. The facts of the act are gathered: names, digests and counts, no content.
+ 2. The facts of the act are gathered: names, digests and counts, no content; the round admits what would be declared.
  3. Detectors read every text; a text with a finding is withheld, a detector that breaks blocks the release.
  4. The policy decides; the answer is an audit entry; a denial ends here.
  5. The budget is reserved. Under ``dp_sgd`` the charge was made before training: it is found, committed.
@@ -20,7 +20,7 @@ at most a reserved charge: the resumed release finds it under the same key and p
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from semfed_secure.client.bundle_events import (
@@ -36,7 +36,7 @@ from semfed_secure.client.outputs import Ballots, DraftOutputs, Outputs, Texts, 
 from semfed_secure.client.pins import next_sequence
 from semfed_secure.client.progress import Step, advance
 from semfed_secure.client.protection import charge_of, declaration, noised, require_training_charges
-from semfed_secure.client.round import require_open, verify_receipt
+from semfed_secure.client.round import require_admissible, require_open, verify_receipt
 from semfed_secure.client.screening import Screened, screen
 from semfed_secure.client.server_log import follow, verify_receipt_entry
 from semfed_secure.clock import to_ms
@@ -101,8 +101,9 @@ class ReleasedOutputs:
     """Protected outputs: what others may see. Only `privatise` makes one."""
 
     round: VerifiedRound
-    votes: tuple[int, ...]
-    texts: tuple[str | None, ...]
+    votes: tuple[int, ...] = field(repr=False)
+    texts: tuple[str | None, ...] = field(repr=False)
+    from_caller: bool
     privacy: PrivacyDeclaration
     charge: Charge | None
     door: _Door
@@ -138,6 +139,7 @@ def permit(draft: DraftOutputs, site: Site) -> PermittedOutputs:
     Raises:
         ConsensusError: SF401 or SF404, the round is not open.
         ConfigurationError: SF104, the outputs do not answer the round.
+        PeerError: SF310, the round would not admit what this site can declare.
         PolicyDenied: SF201 with every reason.
         ApprovalNeeded: SF203, where nothing but approvals is missing.
     """
@@ -170,6 +172,7 @@ def privatise(permitted: PermittedOutputs, site: Site) -> ReleasedOutputs:
         round=draft.round,
         votes=outputs.indexes if isinstance(outputs, Votes) else (),
         texts=outputs.answers if isinstance(outputs, Texts) else (),
+        from_caller=draft.from_caller,
         privacy=declaration(draft, permitted.charge, site),
         charge=permitted.charge,
         door=_DOOR,
@@ -268,6 +271,8 @@ def _examine(draft: DraftOutputs, site: Site) -> _Asked:
     site.on_step("release 1")
     # 2. the facts
     charge = charge_of(draft, site)
+    epsilon, delta = account(site, adding=charge).spent[Period.LIFETIME], delta_of(site)
+    require_admissible(manifest, mechanism=site.config.privacy.mechanism, epsilon=epsilon, delta=delta)
     with site.database.snapshot() as tx:
         history = history_facts(tx, site.keys.record, site.clock.now())
     facts = Facts(
@@ -283,15 +288,16 @@ def _examine(draft: DraftOutputs, site: Site) -> _Asked:
     screened = screen(draft.outputs, max_new_tokens=manifest.decoding.max_new_tokens)
     site.audit.append(screened_event(screened, draft.round, site))
     site.on_step("release 3")
-    return _Asked(replace(facts, release=_release_facts(draft, screened, charge, site)), screened, charge)
+    released = _release_facts(draft, screened, epsilon, site)
+    return _Asked(replace(facts, release=released), screened, charge)
 
 
-def _release_facts(draft: DraftOutputs, screened: Screened, charge: Charge | None, site: Site) -> ReleaseFacts:
+def _release_facts(draft: DraftOutputs, screened: Screened, epsilon: Decimal, site: Site) -> ReleaseFacts:
     return ReleaseFacts(
         kind=draft.round.manifest.kind,
         items=draft.round.manifest.prompt_count,
         mechanism=site.config.privacy.mechanism,
-        epsilon_total=account(site, adding=charge).spent[Period.LIFETIME],
+        epsilon_total=epsilon,
         delta=delta_of(site),
         unit=UNIT,
         relation=RELATION,

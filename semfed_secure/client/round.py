@@ -7,6 +7,7 @@ something whose every signature and digest was checked against the pinned federa
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, NoReturn
 
 from semfed_secure.clock import from_ms, to_iso, to_ms
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from semfed_secure.identity.root import FederationRoot
+    from semfed_secure.units import Mechanism
     from semfed_secure.wire.cbor import Limits
 
 SUPPORTED_KINDS = frozenset({OutputKind.VOTES, OutputKind.TEXT})
@@ -56,7 +58,10 @@ class Trust:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedRound:
-    """A round whose manifest the roster's server signed, with the prompt set that the manifest names."""
+    """A round whose manifest the roster's server signed, with the prompt set that the manifest names.
+
+    Only `verify_round` makes one.
+    """
 
     manifest: RoundManifest
     manifest_digest: Digest
@@ -68,7 +73,7 @@ class VerifiedRound:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedConsensus:
-    """A consensus of ``round`` that its server signed, one result per prompt."""
+    """A consensus of ``round`` that its server signed, one result per prompt. Only `verify_consensus` makes one."""
 
     round: VerifiedRound
     consensus: Consensus
@@ -159,6 +164,22 @@ def require_open(manifest: RoundManifest, now: datetime) -> None:
         raise ConsensusError("SF401", f"the round opens at {to_iso(from_ms(manifest.opens_at_ms))}")
     if to_ms(now) >= manifest.closes_at_ms:
         raise ConsensusError("SF404", f"the round closed at {to_iso(from_ms(manifest.closes_at_ms))}")
+
+
+def require_admissible(manifest: RoundManifest, *, mechanism: Mechanism, epsilon: Decimal, delta: Decimal) -> None:
+    """Accept only a round that admits what this site would declare; otherwise the release would be paid for nothing.
+
+    Raises:
+        PeerError: SF310.
+    """
+    floor = manifest.dp_floor
+    admitted = mechanism in floor.mechanisms and epsilon <= Decimal(floor.max_epsilon)
+    if not admitted or delta > Decimal(floor.max_delta):
+        _refuse(
+            "SF310",
+            f"the round admits epsilon up to {floor.max_epsilon} at delta {floor.max_delta} by "
+            f"{', '.join(floor.mechanisms)}; this site would declare {epsilon} at {delta} by {mechanism}",
+        )
 
 
 def verify_receipt(data: bytes, *, round_: VerifiedRound, statement_digest: Digest) -> Receipt:

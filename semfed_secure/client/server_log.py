@@ -27,7 +27,7 @@ def follow(database: Database, transport: Transport, server: MemberRecord, note:
     checkpoints is kept for the next time.
 
     Raises:
-        PeerError: SF323 if the logs do not fit together, SF341 or SF342 if the proof cannot be fetched.
+        PeerError: SF323 if the server cannot prove it, SF341 if the server cannot be reached.
     """
     shown = verified_checkpoint(note, server)
     while True:
@@ -85,11 +85,14 @@ def verify_receipt_entry(entry: bytes, receipt: Receipt, checkpoint: Checkpoint)
 
 
 def _require_growth(older: Checkpoint, newer: Checkpoint, transport: Transport) -> None:
-    proof = transport.consistency(older.size, newer.size) if 0 < older.size < newer.size else ()
     try:
+        # A log that was rolled back is shorter than what it showed, and cannot prove what it no longer has.
+        proof = transport.consistency(older.size, newer.size) if 0 < older.size < newer.size else ()
         verify_consistency(
             old_size=older.size, old_root=older.root, new_size=newer.size, new_root=newer.root, proof=proof
         )
     except PeerError as error:
+        if error.code == "SF341":  # not asked is not refused
+            raise
         sentence = f"the server's log of size {newer.size} does not extend its log of size {older.size}"
         raise PeerError("SF323", sentence, cause=error.code) from error

@@ -95,15 +95,24 @@ def train(site: Site, engine: Engine, round_: VerifiedRound, records: Iterable[R
         PolicyDenied: SF201; ApprovalNeeded: SF203; BudgetExhausted: SF202.
     """
     round_id = round_.manifest.round_id
-    # 1. state and model
     with site.database.snapshot() as tx:
         done = result_of(tx, round_id, Step.TRAIN)
-        if done is not None:
-            return _outcome(done)
+    outcome = _train(site, engine, round_, records) if done is None else _outcome(done)
+    ready = engine.ready()
+    if ready.adapter is not None and hex_digest(ready.adapter.digest) == outcome.adapter:
+        evaluate(site, ready.model, stage=LOCAL, round_id=round_id)
+    return outcome
+
+
+def _train(site: Site, engine: Engine, round_: VerifiedRound, records: Iterable[Record]) -> TrainOutcome:
+    round_id = round_.manifest.round_id
+    # 1. state and model
+    with site.database.snapshot() as tx:
         after(state_of(tx, round_id), Step.TRAIN)
     run, ready = _run(site, round_id), engine.ready()
     ready.trainable()
-    evaluate(site, ready.model, stage=BASE, round_id=round_id)
+    if ready.adapter is None:
+        evaluate(site, ready.model, stage=BASE, round_id=round_id)
     site.on_step("train 1")
     # 2. policy
     require(_ask(site, _opening(site), round_id, dry_run=False))
@@ -122,12 +131,12 @@ def train(site: Site, engine: Engine, round_: VerifiedRound, records: Iterable[R
     site.audit.append(_event(EventType.TRAINING_STARTED, site, run, _run_details(run)))
     site.on_step("train 4")
     # 5. training
-    adapter = _fit(site, ready, run, bounded, round_.prompts.all_candidates)
+    with engine.trying():
+        adapter = _fit(site, ready, run, bounded, round_.prompts.all_candidates)
     site.on_step("train 5")
     # 6. one transaction
     outcome = _conclude(site, run, adapter)
     site.on_step("train 6")
-    evaluate(site, engine.ready().model, stage=LOCAL, round_id=round_id)
     return outcome
 
 

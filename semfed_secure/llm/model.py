@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -23,12 +23,13 @@ class Record:
     """One private example: what was asked, what the right answer is, and whose it is.
 
     ``entity_id`` names the person (or account) behind the record; it is the privacy unit and never leaves the
-    site. ``completion`` may be empty where the record only carries a question (black-box voting).
+    site. ``completion`` may be empty where the record only carries a question (black-box voting). ``repr`` shows none
+    of it.
     """
 
-    entity_id: str
-    prompt: str
-    completion: str
+    entity_id: str = field(repr=False)
+    prompt: str = field(repr=False)
+    completion: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,10 @@ class LocalTransport:
 
     def consistency(self, old: int, new: int) -> tuple[bytes, ...]:
         """The proof that the log grew."""
-        return self._context.audit.consistency_proof(old, new)
+        try:
+            return self._context.audit.consistency_proof(old, new)
+        except ValueError as error:
+            raise PeerError("SF342", "the server refused: no such sizes") from error
 
     def log_entry(self, index: int, size: int) -> bytes:
         """One entry of the server's log."""

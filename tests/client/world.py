@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import atexit
 import json
+import shutil
 from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from semfed_secure.client.collecting import join
 from semfed_secure.client.outputs import DraftOutputs
+from semfed_secure.client.site import DATABASE_FILE
 from semfed_secure.clock import FixedClock
 from semfed_secure.crypto.sealing import open_sealed
 from semfed_secure.crypto.signing import verify
-from semfed_secure.ids import PromptId, RoundId
+from semfed_secure.ids import Digest, PromptId, RoundId, sha256
 from semfed_secure.llm.model import Model, Record
+from semfed_secure.storage import Database
 from semfed_secure.storage.ledger_rows import ChargeRow, list_charges
 from semfed_secure.storage.outbox_rows import OutboxRow, list_outbox
 from semfed_secure.testing import LocalFederation, SiteSettings, TableModel
@@ -30,8 +39,9 @@ from semfed_secure.wire.messages import (
 from semfed_secure.wire.prompts import Prompt, PromptSet
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from semfed_secure.client.round import VerifiedRound
     from semfed_secure.client.session import Client
@@ -53,6 +63,22 @@ def records(member: str, *, entities: int = 40) -> tuple[Record, ...]:
     return tuple(Record(f"{member}-{n}", TEXTS[n % 6], TRUTH[TEXTS[n % 6]]) for n in range(entities))
 
 
+@cache
+def _founded() -> Path:
+    """A federation as it is when it was just founded, with empty databases: made once, copied by every test."""
+    directory = Path(mkdtemp(prefix="semfed-founded-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    federation = LocalFederation(
+        directory / "federation", members=MEMBERS, prompt_sets=(PROMPTS, OPEN_PROMPTS), clock=FixedClock(NOW)
+    )
+    for member in MEMBERS:
+        state = federation.site(member) / "state"
+        state.mkdir()
+        Database.open(state / DATABASE_FILE, kind="client").close()
+    federation.close()
+    return directory / "federation"
+
+
 class World:
     """A federation in a directory, and shorthand for what tests look at."""
 
@@ -64,6 +90,8 @@ class World:
         if not self.validation.exists():
             rows = [{"prompt": text, "answer": TRUTH[text], "candidates": CANDIDATES} for text in TEXTS[:4]]
             self.validation.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        if not (directory / "federation").exists() and isinstance(self.clock, FixedClock):
+            shutil.copytree(_founded(), directory / "federation")
         self.federation = LocalFederation(
             directory / "federation",
             members=MEMBERS,
@@ -137,3 +165,28 @@ def draft(round_: VerifiedRound, outputs: Any, client: Client) -> DraftOutputs:
     """A draft by the active adapter."""
     ready = client._engine.ready()
     return DraftOutputs(round_, outputs, ready.adapter, ready.digest)
+
+
+class Words:
+    """Embeds a text by its first word, as the server's sentence embedder would by its meaning."""
+
+    name = "words"
+    weights_digest: Digest = sha256(b"words")
+    dimension = 32
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """One unit vector per first word."""
+        rows = [np.random.default_rng(sum(text.split()[0].encode())).standard_normal(32) for text in texts]
+        return np.asarray([row / np.linalg.norm(row) for row in rows], np.float32)
+
+
+def blind(member: str) -> dict[str, str]:
+    """What a site knows: all but two phrases, different ones for each site."""
+    start = 2 * MEMBERS.index(member)
+    return {text: label for place, (text, label) in enumerate(TRUTH.items()) if place not in {start, start + 1}}
+
+
+def taught(member: str) -> list[Record]:
+    """Records of what a site knows."""
+    known = list(blind(member).items())
+    return [Record(f"{member}-{n}", *known[n % len(known)]) for n in range(40)]
