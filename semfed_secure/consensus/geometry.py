@@ -60,17 +60,17 @@ def cosines_ppm(vectors: NDArray[np.int16]) -> IntArray:
 
 
 def median_distances(cosine: IntArray, weights: IntArray) -> IntArray:
-    """Squared distance of each unit vector to the weighted geometric median of them all.
+    """Squared distance of each unit vector to the weighted geometric median of them all, for many sets at once.
 
     The median is found by Weiszfeld's iteration on its hull coefficients, a fixed number of steps; it has
     breakdown point 1/2, so fewer than half of the weight cannot carry it away.
 
     Args:
-        cosine: Parts per million, ``(count, count)``.
-        weights: Positive, ``(count,)``.
+        cosine: Parts per million, ``(..., count, count)``.
+        weights: Positive, ``(..., count)``.
 
     Returns:
-        Squared distances in fixed point, int64 ``(count,)``; only their order and equality mean something.
+        Squared distances in fixed point, int64 ``(..., count)``; only their order and equality mean something.
     """
     shares = _shares(weights.astype(np.float64))
     for _ in range(_ITERATIONS):
@@ -81,14 +81,15 @@ def median_distances(cosine: IntArray, weights: IntArray) -> IntArray:
 
 def _shares(values: NDArray[np.float64]) -> IntArray:
     # Rounded before they are summed: an integer sum does not depend on the order of the clients.
-    whole = np.rint(values * (_SHARES / float(values.max()))).astype(np.int64)
-    shares: IntArray = np.maximum(whole * _SHARES // int(whole.sum()), 1)
+    whole = np.rint(values * (_SHARES / values.max(axis=-1, keepdims=True))).astype(np.int64)
+    shares: IntArray = np.maximum(whole * _SHARES // whole.sum(axis=-1, keepdims=True), 1)
     return shares
 
 
 def _squared_distances(cosine: IntArray, shares: IntArray) -> IntArray:
-    total = int(shares.sum())
-    projected = cosine @ shares
-    squared = int(projected @ shares) - 2 * total * projected + np.diagonal(cosine) * (total * total)
-    clamped: IntArray = np.maximum(squared, 0)
+    total = shares.sum(axis=-1, keepdims=True)
+    projected = (cosine @ shares[..., None])[..., 0]
+    inner = (projected * shares).sum(axis=-1, keepdims=True)
+    own = np.diagonal(cosine, axis1=-2, axis2=-1)
+    clamped: IntArray = np.maximum(inner - 2 * total * projected + own * (total * total), 0)
     return clamped

@@ -15,10 +15,20 @@ import numpy as np
 from semfed_secure.consensus.geometry import cosines_ppm, median_distances, quantise
 from semfed_secure.consensus.grouping import bits, heaviest_group
 from semfed_secure.consensus.guards import Guard, guard
-from semfed_secure.consensus.outcome import ABSTAIN, PPM, IntArray, Outcomes, Status, status_of, tie_key, tolerance
+from semfed_secure.consensus.outcome import (
+    ABSTAIN,
+    PPM,
+    BoolArray,
+    IntArray,
+    Outcomes,
+    Status,
+    status_of,
+    tie_key,
+    tolerance,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -165,64 +175,110 @@ def text_consensus(evidence: TextAnswers, weights: IntArray, *, rule: ConsensusR
         weights: Parts per million, ``(clients,)``.
         rule: Thresholds, and the share of the group's weight that is trimmed from its edge.
     """
-    rows = [
-        _decide(graph, vertex, weights, rule)
-        for graph, vertex in zip(evidence.graphs, evidence.vertices.T, strict=True)
-    ]
-    winner, top, rival, total, winner_count, rival_count = (
-        np.array([row.numbers[column] for row in rows], dtype=np.int64) for column in range(6)
-    )
-    shape = evidence.vertices.shape
-    support_ppm, margin_ppm = top * PPM // np.maximum(total, 1), (top - rival) * PPM // np.maximum(total, 1)
+    pairs = zip(evidence.graphs, evidence.vertices.T, strict=True)
+    polls = [_poll(graph, vertex, weights) for graph, vertex in pairs]
+    middles = _middles(polls, rule.trim_ppm)
+    support_ppm = _column(poll.top * PPM // max(poll.total, 1) for poll in polls)
+    margin_ppm = _column((poll.top - poll.rival) * PPM // max(poll.total, 1) for poll in polls)
     answered = (evidence.vertices >= 0).sum(axis=0)
     status = status_of(answered=answered, support_ppm=support_ppm, margin_ppm=margin_ppm, rule=rule)
+    winner = _column(
+        poll.graph.entries[middle[0]] if middle else ABSTAIN for poll, middle in zip(polls, middles, strict=True)
+    )
     return Outcomes(
         status=status,
         label=np.where(status == Status.AGREED, winner, ABSTAIN),
         support_ppm=support_ppm,
         margin_ppm=margin_ppm,
-        certified_tolerance=tolerance(winner_count, rival_count, rule),
-        members=np.array([row.members for row in rows], dtype=bool).reshape(shape[::-1]).T,
-        core=np.array([row.core for row in rows], dtype=bool).reshape(shape[::-1]).T,
+        certified_tolerance=tolerance(
+            _column(poll.winner_count for poll in polls), _column(poll.rival_count for poll in polls), rule
+        ),
+        members=_standing(evidence.vertices, [poll.group for poll in polls]),
+        core=_standing(evidence.vertices, middles),
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
-    numbers: tuple[int, int, int, int, int, int]  # winner; weight of winner, rival, all; clients in winner, rival
-    members: NDArray[np.bool_]
-    core: NDArray[np.bool_]
+class _Poll:
+    """Who stands where on one prompt: the winning group's vertices and weight, its heaviest rival's, and all."""
+
+    graph: Graph
+    mass: tuple[int, ...]
+    group: tuple[int, ...]
+    top: int
+    rival: int
+    total: int
+    winner_count: int
+    rival_count: int
 
 
-def _decide(graph: Graph, vertex: IntArray, weights: IntArray, rule: ConsensusRule) -> _Row:
-    present = vertex >= 0
-    if not present.any():
-        return _Row((ABSTAIN, 0, 0, 0, 0, 0), present, present)
-    size = len(graph.entries)
-    mass, count = np.zeros(size, np.int64), np.zeros(size, np.int64)
-    np.add.at(mass, vertex[present], weights[present])
-    np.add.at(count, vertex[present], 1)
-    heavy, many = tuple(mass.tolist()), tuple(count.tolist())
-    among = sum(1 << one for one in range(size) if many[one])
+def _poll(graph: Graph, vertex: IntArray, weights: IntArray) -> _Poll:
+    mass, count = [0] * len(graph.entries), [0] * len(graph.entries)
+    for one, weight in zip(vertex.tolist(), weights.tolist(), strict=True):
+        if one >= 0:
+            mass[one] += weight
+            count[one] += 1
+    heavy, many = tuple(mass), tuple(count)
+    among = sum(1 << one for one, present in enumerate(many) if present)
     group, top = heaviest_group(graph.neighbours, heavy, among)
     rest = among & ~group
-    rival = heaviest_group(graph.neighbours, heavy, rest)[1]
-    rival_count = heaviest_group(graph.neighbours, many, rest)[1]
-    chosen, core = _middle(graph.cosine, bits(group), mass, rule.trim_ppm)
-    members = present & np.isin(vertex, bits(group))
-    numbers = (graph.entries[chosen], top, rival, int(mass.sum()), int(members.sum()), rival_count)
-    return _Row(numbers, members, present & np.isin(vertex, core))
+    members = tuple(bits(group))
+    return _Poll(
+        graph=graph,
+        mass=heavy,
+        group=members,
+        top=top,
+        rival=heaviest_group(graph.neighbours, heavy, rest)[1],
+        total=sum(heavy),
+        winner_count=sum(many[one] for one in members),
+        rival_count=heaviest_group(graph.neighbours, many, rest)[1],
+    )
 
 
-def _middle(cosine: IntArray, group: list[int], mass: IntArray, trim_ppm: int) -> tuple[int, list[int]]:
-    """The vertex nearest to the trimmed group's geometric median, and the trimmed group."""
-    distance = median_distances(cosine[np.ix_(group, group)], mass[group])
-    budget = int(mass[group].sum()) * trim_ppm // PPM
-    core = list(group)
-    for place in sorted(range(len(group)), key=lambda place: (-int(distance[place]), -place)):
-        budget -= int(mass[group[place]])
+def _middles(polls: Sequence[_Poll], trim_ppm: int) -> list[tuple[int, ...]]:
+    """Each prompt's trimmed group, the vertex nearest to its geometric median first; empty where nobody answered."""
+    distances = _median_distances([(poll.graph, poll.mass, poll.group) for poll in polls])
+    cores = [_trim(poll, distance, trim_ppm) for poll, distance in zip(polls, distances, strict=True)]
+    nearest = _median_distances([(poll.graph, poll.mass, core) for poll, core in zip(polls, cores, strict=True)])
+    return [
+        tuple(one for _, one in sorted(zip(distance, core, strict=True)))
+        for core, distance in zip(cores, nearest, strict=True)
+    ]
+
+
+def _trim(poll: _Poll, distance: Sequence[int], trim_ppm: int) -> tuple[int, ...]:
+    budget = sum(poll.mass[one] for one in poll.group) * trim_ppm // PPM
+    core = list(poll.group)
+    for _, one in sorted(zip(distance, poll.group, strict=True), reverse=True):
+        budget -= poll.mass[one]
         if budget < 0 or len(core) == 1:
             break
-        core.remove(group[place])
-    nearest = median_distances(cosine[np.ix_(core, core)], mass[core])
-    return core[int(nearest.argmin())], core
+        core.remove(one)
+    return tuple(core)
+
+
+def _median_distances(sets: Sequence[tuple[Graph, tuple[int, ...], tuple[int, ...]]]) -> list[list[int]]:
+    """`median_distances` of some vertices of each graph; sets of one size are one batch."""
+    found: list[list[int]] = [[] for _ in sets]
+    by_size: dict[int, list[int]] = {}
+    for place, (_, _, vertices) in enumerate(sets):
+        by_size.setdefault(len(vertices), []).append(place)
+    for places in (places for size, places in by_size.items() if size):
+        chosen = [sets[place] for place in places]
+        cosine = np.stack([graph.cosine[np.ix_(vertices, vertices)] for graph, _, vertices in chosen])
+        mass = np.array([[mass[one] for one in vertices] for _, mass, vertices in chosen], np.int64)
+        for place, distance in zip(places, median_distances(cosine, mass).tolist(), strict=True):
+            found[place] = distance
+    return found
+
+
+def _column(values: Iterable[int]) -> IntArray:
+    return np.fromiter(values, np.int64)
+
+
+def _standing(vertices: IntArray, groups: Sequence[tuple[int, ...]]) -> BoolArray:
+    """Whose vertex is in the prompt's group, ``(clients, prompts)``."""
+    standing = np.zeros(vertices.shape, dtype=bool)
+    for prompt, group in enumerate(groups):
+        standing[:, prompt] = [one in group for one in vertices[:, prompt].tolist()]
+    return standing

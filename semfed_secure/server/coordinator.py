@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 3
 """How often a consensus is tried before its round is aborted."""
+RETRY_AFTER_MS = 10_000
+"""How long the first new attempt waits; each further one waits that much longer."""
 REFUSALS_EVERY_MS = 60_000
 """How often counted refusals become log entries."""
 
@@ -51,6 +53,7 @@ class Coordinator:
         self._intake = Intake(context, self._store, self._refusals)
         self._turn = threading.Lock()
         self._failures: Counter[RoundId] = Counter()
+        self._again_at_ms: dict[RoundId, int] = {}
         self._refusals_due_ms = to_ms(now) + REFUSALS_EVERY_MS
 
     @property
@@ -126,10 +129,12 @@ class Coordinator:
     def advance(self) -> list[tuple[RoundId, RoundState]]:
         """Move every round as far as time and its contributions allow; returns the moves made.
 
-        A round whose consensus cannot be formed is tried again, and aborted after `ATTEMPTS`.
+        A round whose consensus cannot be formed is tried again, and aborted after `ATTEMPTS`; while the roster is
+        out of force every round waits.
 
         Raises:
             IntegrityError: ``SF502`` nothing can be written.
+            PeerError: ``SF322`` the roster has expired.
         """
         with self._turn:
             self._write_refusals()
@@ -187,6 +192,8 @@ class Coordinator:
 
     def _advance_round(self, round_id: RoundId, state: RoundState) -> list[tuple[RoundId, RoundState]]:
         moves: list[tuple[RoundId, RoundState]] = []
+        if to_ms(self._context.clock.now()) < self._again_at_ms.get(round_id, 0):
+            return moves
         try:
             while (happening := self._due(round_id, state)) is not None:
                 following = self._transitions.take(round_id, state, happening)
@@ -195,7 +202,7 @@ class Coordinator:
                 state = following
                 moves.append((round_id, state))
         except SemfedError as error:
-            if error.code == "SF502":
+            if error.code in {"SF322", "SF502"}:  # not this round's fault: no roster in force, no disk
                 raise
             moves += self._failed(round_id, state, error.code, error.message)
         except Exception as error:  # noqa: BLE001 - an embedder may raise anything, and other rounds must go on
@@ -216,6 +223,8 @@ class Coordinator:
         self, round_id: RoundId, state: RoundState, code: str, sentence: str
     ) -> list[tuple[RoundId, RoundState]]:
         self._failures[round_id] += 1
+        wait_ms = RETRY_AFTER_MS * self._failures[round_id]
+        self._again_at_ms[round_id] = to_ms(self._context.clock.now()) + wait_ms
         if self._failures[round_id] < ATTEMPTS:
             return []
         aborted = self._transitions.abort(round_id, state, "SF403", f"{code} {sentence}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,6 +29,7 @@ from semfed_secure.wire.messages import Consensus, PromptResult, PromptStatus, p
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from semfed_secure.clock import Clock
     from semfed_secure.server.admission import RoundTerms
     from semfed_secure.server.embedder import Embedder
     from semfed_secure.wire.messages import Payload, RoundManifest
@@ -45,10 +47,11 @@ class Ballot:
 
 @dataclass(frozen=True, slots=True)
 class Formed:
-    """A consensus, not yet signed, and how it came to be."""
+    """A consensus, not yet signed, how it came to be, and the seconds that each phase took."""
 
     consensus: Consensus
     report: RoundReport
+    seconds: Mapping[str, float]
 
 
 def form_consensus(
@@ -58,6 +61,7 @@ def form_consensus(
     rejections: Mapping[str, int],
     log_checkpoint: str,
     embedder: Callable[[], Embedder] | None,
+    clock: Clock,
 ) -> Formed:
     """Form the consensus of a round.
 
@@ -69,6 +73,7 @@ def form_consensus(
         rejections: Refused contributions by code.
         log_checkpoint: The head of the server's log.
         embedder: Loads the embedder that the manifest pins; called for ``text`` only.
+        clock: For the seconds; nothing else depends on it.
 
     Raises:
         ConfigurationError: ``SF101`` a text round, and no embedder is configured.
@@ -77,8 +82,11 @@ def form_consensus(
     ordered = sorted(ballots, key=lambda ballot: ballot.member)
     payloads = [parse_payload(ballot.payload) for ballot in ordered]
     prompt_ids = tuple(prompt.id for prompt in terms.prompt_set.prompts)
+    times = [clock.now()]
     evidence = _evidence(payloads, terms, prompt_ids, embedder)
+    times.append(clock.now())
     outcomes, weights = evaluate(evidence, terms.manifest.rule)
+    times.append(clock.now())
     report = round_report(
         evidence,
         outcomes,
@@ -87,6 +95,8 @@ def form_consensus(
         members=[ballot.member for ballot in ordered],
         prompt_ids=prompt_ids,
     )
+    times.append(clock.now())
+    spent = [(later - earlier).total_seconds() for earlier, later in pairwise(times)]
     consensus = Consensus(
         manifest_digest=terms.manifest.digest,
         round_id=terms.manifest.round_id,
@@ -96,7 +106,7 @@ def form_consensus(
         rejections=tuple(sorted(rejections.items())),
         log_checkpoint=log_checkpoint,
     )
-    return Formed(consensus, report)
+    return Formed(consensus, report, dict(zip(("embed", "consensus", "influence"), spent, strict=True)))
 
 
 def batch_root(statement_digests: Sequence[bytes]) -> Digest:

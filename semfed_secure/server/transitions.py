@@ -11,7 +11,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
 from semfed_secure.audit.events import Event, EventType
-from semfed_secure.clock import from_ms, to_iso, to_ms
+from semfed_secure.clock import from_ms, to_iso
 from semfed_secure.crypto.signing import sign
 from semfed_secure.identity.records import Role
 from semfed_secure.ids import RoundId, hex_digest, parse_digest
@@ -113,7 +113,7 @@ class Transitions:
         return set(self.expected(terms)) <= present
 
     def _form(self, round_id: RoundId, state: RoundState) -> RoundState | None:
-        terms, clock = self._store.terms(round_id), self._context.clock
+        terms = self._store.terms(round_id)
         with self._context.database.snapshot() as tx:
             rows = round_rows.list_contributions(tx, round_id)
         revoked = self._revoked(terms)
@@ -121,22 +121,19 @@ class Transitions:
         if len(counted) < terms.manifest.rule.min_clients:
             reason = f"{terms.manifest.rule.min_clients} admitted contributions were expected, found {len(counted)}"
             return self.abort(round_id, state, "SF402", reason)
-        started = clock.now()
         formed = form_consensus(
             [Ballot(row.member_id, row.statement_digest, row.payload or b"") for row in counted],
             terms.at(state),
             rejections=rejections(rows),
             log_checkpoint=self._context.audit.checkpoint(),
             embedder=self._context.embedder,
+            clock=self._context.clock,
         )
         signed = sign(MessageType.CONSENSUS, encode_consensus(formed.consensus), self._context.keys.signing)
         figures = FormingFigures(
             consensus_digest=formed.consensus.digest,
             consensus_bytes=len(signed),
-            seconds={
-                "collect": (to_ms(started) - terms.manifest.opens_at_ms) / 1000,
-                "consensus": (clock.now() - started).total_seconds(),
-            },
+            seconds=formed.seconds,
             refused_before_signature=self._refusals.of_round(round_id),
         )
         report = report_document(formed.report, counted, terms, figures)
