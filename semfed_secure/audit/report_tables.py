@@ -67,7 +67,7 @@ def releases_section(gathered: Gathered) -> Section | None:
         ]
         for entry in gathered.releases
     ]
-    caption = "Every bundle of outputs that left the site; a charge on a privacy budget stands before each"
+    caption = "Every bundle of outputs that left the site"
     return section("releases", "Releases", table(caption, columns, rows))
 
 

@@ -23,10 +23,10 @@ _PHRASES: dict[EventType, tuple[str, str]] = {
     EventType.CONFIG_LOADED: ("loaded its configuration", "refused a configuration"),
     EventType.POLICY_LOADED: ("put policy {policy_id} version {version} into force", "could not load a policy"),
     EventType.POLICY_REJECTED: ("refused to load policy {policy_id}", "refused to load policy {policy_id}"),
-    EventType.DECISION: ("was permitted by policy to: {action}", "was denied by policy: {action}"),
-    EventType.DATASET_OPENED: ("opened data set {dataset}", "was not given data set {dataset}"),
-    EventType.TRAINING_STARTED: ("began to train model {model}", "could not begin to train model {model}"),
-    EventType.TRAINING_FINISHED: ("finished training model {model}", "did not finish training model {model}"),
+    EventType.DECISION: ("was permitted by policy to {action}", "was not permitted by policy to {action}"),
+    EventType.DATASET_OPENED: ("opened data set {dataset}", "could not open data set {dataset}"),
+    EventType.TRAINING_STARTED: ("began to train on data set {target}", "could not begin to train on {target}"),
+    EventType.TRAINING_FINISHED: ("finished training on data set {target}", "did not finish training on {target}"),
     EventType.DETECTOR_SUMMARY: (
         "searched {outputs} outputs for personal and financial identifiers",
         "could not search its outputs for identifiers, and released none",
@@ -78,11 +78,23 @@ _PHRASES: dict[EventType, tuple[str, str]] = {
 }
 
 
+# The acts that a policy decides on.
+_ACTIONS = {
+    "open_dataset": "open a data set",
+    "join": "join a round",
+    "train": "train on private records",
+    "release": "release outputs",
+    "learn": "learn from a consensus",
+    "export": "export",
+}
+
+
 def describe(event: Event) -> str:
     """One sentence about an event: who did what, in which round."""
     phrase = _PHRASES[event.type][event.outcome != "success"].format_map(_Facts(_facts(event)))
     round_ = f" in {event.round_id}" if event.round_id is not None else ""
-    return f"{event.actor} {phrase}{round_}"
+    trial = ", asked only to see the answer" if event.details.get("dry_run") is True else ""
+    return f"{event.actor} {phrase}{round_}{trial}"
 
 
 def explain_code(code: str) -> str:
@@ -118,6 +130,8 @@ class _Facts(dict[str, str]):
 def _facts(event: Event) -> Mapping[str, str]:
     named: dict[str, Any] = dict(event.details)
     named |= {"target": event.target, "peer": event.peer, "policy_id": event.policy_id}
+    if "action" in named:
+        named["action"] = _ACTIONS.get(named["action"], named["action"])
     if event.privacy is not None:
         privacy = event.privacy
         named |= {"population": privacy.population, "epsilon": f"ε {spent(privacy.epsilon)}"}

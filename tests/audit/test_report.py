@@ -452,6 +452,14 @@ def test_figures_are_rounded_against_us(value: str, up: str, down: str) -> None:
     assert (wording.spent(value), wording.left(value)) == (up, down)
 
 
+def test_a_dry_run_is_told_apart() -> None:
+    """A question that was only asked is not read as an act."""
+    asked = event(EventType.DECISION, details={"action": "open_dataset", "dry_run": True})
+    assert wording.describe(asked) == "north was permitted by policy to open a data set, asked only to see the answer"
+    acted = event(EventType.DECISION, details={"action": "open_dataset", "dry_run": False})
+    assert wording.describe(acted) == "north was permitted by policy to open a data set"
+
+
 def test_codes_are_explained() -> None:
     """Our codes by the catalogue, a policy's by its reasons."""
     assert wording.explain_code("SF202") == "privacy budget does not cover this"

@@ -132,7 +132,7 @@ def test_list_shows_every_entry_in_words(state: Path, capsys) -> None:
     assert document["entries"][1]["type"] == "decision"
     code, out, _ = run(capsys, "list", state)
     assert code == ExitCode.OK
-    assert "north was denied by policy: release in round-2" in out
+    assert "north was not permitted by policy to release outputs in round-2" in out
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_show_prints_one_entry(state: Path, capsys) -> None:
     """The sentence, every field and the hash; an entry that is not there is a usage error."""
     document = json.loads(run(capsys, "show", state, "1", "--json")[1])
     assert document["entry"]["details"]["reasons"] == ["text is not granted"]
-    assert document["sentence"] == "north was denied by policy: release in round-0"
+    assert document["sentence"] == "north was not permitted by policy to release outputs in round-0"
     assert len(document["leaf_hash"]) == 64
     assert "text is not granted" in run(capsys, "show", state, "1")[1]
     assert run(capsys, "show", state, "6")[0] == ExitCode.USAGE
