@@ -56,7 +56,7 @@ def collect(workspace: Workspace, refused: Mapping[str, Mapping[str, str]], tota
         "sites": [_site(workspace, site) for site in workspace.sites],
         "rounds": [_round(workspace, status, refused.get(status["round_id"], {})) for status in statuses],
         "bytes": _bytes(workspace, statuses),
-        "audit": [audit_verdict(name, path) for name, path in logs(workspace).items()],
+        "audit": [audit_verdict(name, path, log_key(workspace, name)) for name, path in logs(workspace).items()],
     }
 
 
@@ -66,13 +66,20 @@ def logs(workspace: Workspace) -> dict[str, Path]:
     return {SERVER: server} | {site.id: workspace.site(site) / "state" for site in workspace.sites}
 
 
-def audit_verdict(name: str, path: Path) -> Document:
+def log_key(workspace: Workspace, name: str) -> str:
+    """The key that the member's signed record names for its log: whose log it is, is not taken from the log."""
+    server = workspace.server_file.parent / "keys"
+    directory = server if name == SERVER else workspace.root / "sites" / name / "keys"
+    return str(ask("keys", "show", str(directory))["log_key"])
+
+
+def audit_verdict(name: str, path: Path, key: str) -> Document:
     """What the verifier says of one log; a log that does not verify is a row, not the end of the report."""
     try:
-        verdict = ask("audit", "verify", str(path))
+        verdict = ask("audit", "verify", str(path), "--key", key)
     except ConfigurationError as error:
         return {"log": name, "path": str(path), "entries": 0, "root": error.message, "verified": False}
-    return {"log": name, "path": str(path), "entries": verdict["size"], "root": verdict["root"], "verified": True}
+    return {"log": name, "path": str(path), "entries": verdict["entries"], "root": verdict["root"], "verified": True}
 
 
 def _site(workspace: Workspace, site: SiteSetting) -> Document:

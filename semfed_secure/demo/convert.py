@@ -11,4 +11,4 @@ from pathlib import Path
 from semfed_secure.llm.conversion import convert_gguf
 
 if __name__ == "__main__":
-    convert_gguf(Path(sys.argv[1]), Path(sys.argv[2]), pad_token=(sys.argv[3:] or [None])[0])
+    convert_gguf(Path(sys.argv[1]), Path(sys.argv[2]), pad_token=sys.argv[3] if sys.argv[3:] else None)

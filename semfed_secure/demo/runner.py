@@ -8,8 +8,10 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+import httpx
+
 from semfed_secure.demo.children import Children, run_command
-from semfed_secure.demo.collect import Document, ask, collect, logs, round_status
+from semfed_secure.demo.collect import Document, ask, collect, log_key, logs, round_status
 from semfed_secure.demo.picture import draw
 from semfed_secure.demo.plan import RoundPlan, SiteRole
 from semfed_secure.demo.progress import Progress
@@ -19,6 +21,9 @@ from semfed_secure.errors import ConfigurationError, ConsensusError
 POLL_SECONDS = 1.0
 START_SECONDS = 60.0
 """A server that does not listen by then never will."""
+LOOK_SECONDS = 10.0
+"""How often the operator's command looks at a round in which nothing seems to happen."""
+TAKES_ANSWERS = frozenset({"announced", "collecting"})
 ENDED = frozenset({"published", "aborted"})
 
 
@@ -86,18 +91,32 @@ def _hold(workspace: Workspace, plan: RoundPlan, children: Children, progress: P
     run_command(["round", "open", *config, *terms, *prompts, *labels], environment=OFFLINE)
     progress.say(f"{plan.id} is open: {len(workspace.data.prompts)} prompts, {plan.kind}")
     in_time = {site.id for site in workspace.sites if site.role is not SiteRole.LATE}
-    while (status := round_status(workspace, plan.id))["state"] not in ENDED:
-        _watch(workspace, children, progress)
-        answered = {*status["admitted"], *(row["member"] for row in status["refused"])}
-        if status["state"] == "collecting" and in_time <= answered:
-            run_command(["round", "close", plan.id, *config], environment=OFFLINE)
-            progress.say(f"{plan.id} is closed")
-        time.sleep(POLL_SECONDS)
+    status = round_status(workspace, plan.id)
+    with httpx.Client(base_url=workspace.url) as server:
+        while status["state"] not in ENDED:
+            answered = {*status["admitted"], *(row["member"] for row in status["refused"])}
+            if status["state"] in TAKES_ANSWERS and in_time <= answered:
+                run_command(["round", "close", plan.id, *config], environment=OFFLINE)
+                progress.say(f"{plan.id} is closed")
+            _await_change(server, plan, workspace, children, progress)
+            status = round_status(workspace, plan.id)
     if status["state"] == "aborted":
         raise ConsensusError("SF403", f"{plan.id} was aborted: {status['reason']}")
     report = status["report"]
     counts = f"{report['agreed']} agreed, {report['contested']} contested, {report['too_few']} too few"
     progress.say(f"{plan.id} is published: {counts}")
+
+
+def _await_change(
+    server: httpx.Client, plan: RoundPlan, workspace: Workspace, children: Children, progress: Progress
+) -> None:
+    """Until the server's public page of the round says something new; a refusal shows only in the operator's view."""
+    deadline = time.monotonic() + LOOK_SECONDS
+    path = f"/v1/rounds/{plan.id}/status"
+    first = server.get(path).json()
+    while time.monotonic() < deadline and server.get(path).json() == first:
+        _watch(workspace, children, progress)
+        time.sleep(POLL_SECONDS)
 
 
 def _await_sites(workspace: Workspace, children: Children, progress: Progress) -> None:
@@ -137,6 +156,6 @@ def write_report(report: Document, workspace: Workspace, directory: Path) -> lis
     pages = []
     for name, path in logs(workspace).items():
         page = directory / f"audit-{name}.html"
-        ask("audit", "report", str(path), "--out", str(page))
+        ask("audit", "report", str(path), "--out", str(page), "--key", log_key(workspace, name))
         pages.append(page)
     return [document, *draw(report, directory), *pages]

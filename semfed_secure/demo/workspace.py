@@ -34,8 +34,11 @@ OFFLINE = {
     "TRANSFORMERS_OFFLINE": "1",
     "OMP_NUM_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",
+    # What is shown of a process is its last line: let that be ours.
+    "TQDM_DISABLE": "1",
+    "PYTHONWARNINGS": "ignore",
 }
-"""Every process of the run: no hub, one thread."""
+"""Every process of the run: no hub, one thread, no progress bars of others."""
 
 
 class _Quoted(yaml.SafeDumper):
@@ -130,6 +133,7 @@ def found(workspace: Workspace) -> None:
     for kind in workspace.scale.kinds:
         _write_prompts(workspace, kind)
     write_toml(workspace.server_file, _server_document(workspace))
+    (workspace.server_file.parent / "state").mkdir(mode=0o700)
     for site in workspace.sites:
         _furnish(workspace, site, server_keys["signing_key_ids"])
         if site.role is not SiteRole.HONEST:
