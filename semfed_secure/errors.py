@@ -93,11 +93,6 @@ CATALOGUE: dict[str, ErrorCode] = {
         ExitCode.BUDGET,
     ),
     "SF203": ErrorCode("approval is missing", "have the named roles approve this act", ExitCode.APPROVAL),
-    "SF204": ErrorCode(
-        "text may hold personal or financial identifiers",
-        "read the finding kinds; do not release this output",
-        ExitCode.POLICY,
-    ),
     # -- SF301-SF315: admission refusals; the last two digits are the step of server/admission.py -----
     **_rows(
         ExitCode.TRUST,
@@ -117,7 +112,6 @@ CATALOGUE: dict[str, ErrorCode] = {
         SF314=("outputs have the wrong shape or values", "answer exactly the prompt set of the round"),
         SF315=("content gate refused an output", "release no output that holds identifiers or control characters"),
         # -- SF32x what a client refuses of a server
-        SF321=("server message does not verify", "do not trust this answer; check the pinned federation root"),
         SF322=("roster does not verify, has expired, or is older than one already seen", "ask the federation root"),
         SF323=("server log is not an extension of the one already seen", "stop; report it to the federation root"),
         SF324=("manifest does not verify or changed", "stop; report it to the federation root"),

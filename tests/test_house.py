@@ -87,9 +87,7 @@ def test_every_code_in_the_source_is_in_the_catalogue() -> None:
 
 def test_every_code_of_the_catalogue_is_used() -> None:
     """No meaning without an error: an unused code would be a promise that nothing keeps."""
-    admission = (PACKAGE / "server" / "admission.py").read_text(encoding="utf-8")
-    by_step = {f"SF3{step:02}" for step in map(int, re.findall(r"step=(\d+)", admission))}
-    assert set(CATALOGUE) <= codes_in(SOURCES) | by_step
+    assert set(CATALOGUE) <= codes_in(SOURCES)
 
 
 def test_importing_the_package_is_quick_and_opens_no_connection() -> None:
