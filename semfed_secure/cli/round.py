@@ -17,7 +17,7 @@ from semfed_secure.ids import RoundId, hex_digest
 from semfed_secure.server.config import ServerConfig, load_server_config
 from semfed_secure.server.opening import RoundPlan
 from semfed_secure.server.prompt_files import read_prompt_set
-from semfed_secure.server.service import EmbedderLoader, open_service
+from semfed_secure.server.service import EmbedderLoader, open_overview, open_service
 from semfed_secure.units import OutputKind
 from semfed_secure.wire.messages import ConsensusRule, Embedder, PrivacyFloor
 
@@ -82,15 +82,15 @@ def status(
     as_json: JsonOption = False,
 ) -> None:
     """Show where a round stands: who was admitted, who was refused and why, what each client changed."""
-    with open_service(load_server_config(config), environ=os.environ, version=__version__) as service:
+    with open_overview(load_server_config(config)) as overview:
         if round_id is None:
-            rounds = service.coordinator.rounds()
+            rounds = overview.rounds()
             rows = [(row.round_id, row.state, to_iso(from_ms(row.closes_at_ms)), row.reason or "") for row in rounds]
             headers = ["round", "state", "closes at", "reason"]
             document: dict[str, Any] = {"rounds": [{"round_id": row[0], "state": row[1]} for row in rows]}
             emit(document, as_json=as_json, text=lambda: table(headers, rows))
             return
-        document = service.coordinator.status(RoundId(round_id))
+        document = overview.status(RoundId(round_id))
     emit(document, as_json=as_json, text=lambda: _status_text(document))
 
 

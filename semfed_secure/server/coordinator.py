@@ -7,7 +7,6 @@ bad round never stops another.
 
 from __future__ import annotations
 
-import json
 import threading
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -18,16 +17,16 @@ from semfed_secure.identity.records import Role
 from semfed_secure.ids import Digest, RoundId
 from semfed_secure.server.intake import Answer, Intake
 from semfed_secure.server.opening import Ground, RoundPlan, make_manifest
+from semfed_secure.server.overview import Overview
 from semfed_secure.server.refusals import Refusals
-from semfed_secure.server.reporting import status_document
 from semfed_secure.server.round import FINAL, RoundInput, RoundState, after, due
-from semfed_secure.server.store import RoundStore
 from semfed_secure.server.transitions import NEWEST_CONSENSUS, Transitions
 from semfed_secure.storage import pin_rows, round_rows
 from semfed_secure.wire.prompts import PromptSet, encode_prompt_set
 
 if TYPE_CHECKING:
     from semfed_secure.server.context import ServerContext
+    from semfed_secure.server.store import RoundStore
     from semfed_secure.storage import Transaction
     from semfed_secure.storage.round_rows import RoundHeadRow
     from semfed_secure.wire.messages import RoundManifest
@@ -47,9 +46,10 @@ class Coordinator:
         """Take up every round where the database says it stands."""
         now = context.clock.now()
         self._context = context
-        self._store = RoundStore(context.database)
+        self._overview = Overview(context.database, context.rosters, context.clock)
+        self._store = self._overview.store
         self._refusals = Refusals(since=now)
-        self._transitions = Transitions(context, self._store, self._refusals)
+        self._transitions = Transitions(context, self._overview, self._refusals)
         self._intake = Intake(context, self._store, self._refusals)
         self._turn = threading.Lock()
         self._failures: Counter[RoundId] = Counter()
@@ -169,24 +169,12 @@ class Coordinator:
         return row.consensus
 
     def rounds(self) -> list[RoundHeadRow]:
-        """Where every round stands, by closing time."""
-        with self._context.database.snapshot() as tx:
-            return round_rows.list_round_heads(tx)
+        """Where every round stands; see `Overview.rounds`."""
+        return self._overview.rounds()
 
     def status(self, round_id: RoundId) -> dict[str, object]:
-        """Where a round stands, with names and the round report: for the operator.
-
-        Raises:
-            PeerError: ``SF304`` there is no such round.
-        """
-        terms = self._store.terms(round_id)
-        with self._context.database.snapshot() as tx:
-            row, head = round_rows.read_round(tx, round_id), round_rows.read_round_head(tx, round_id)
-            rows = round_rows.list_contributions(tx, round_id)
-        assert row is not None  # INVARIANT: rounds are never deleted
-        assert head is not None
-        document = status_document(head, terms, rows, expected=self._transitions.expected(terms))
-        return document | {"report": None if row.report is None else json.loads(row.report)}
+        """Where a round stands, with names, for the operator; see `Overview.status`."""
+        return self._overview.status(round_id)
 
     # -- turns --------------------------------------------------------------------------------------------
 

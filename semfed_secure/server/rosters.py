@@ -106,15 +106,20 @@ class RosterKeeper:
 
     def _load(self) -> tuple[bytes, Roster]:
         data = read_bounded(self._path, MAX_ROSTER_FILE_BYTES)
-        with self._database.transaction() as tx:
+        with self._database.snapshot() as tx:
             seen = read_pin(tx, _NEWEST)
-            sequence = 0 if seen is None else int.from_bytes(seen[:-DIGEST_BYTES], "big")
-            digest = None if seen is None else Digest(seen[-DIGEST_BYTES:])
-            roster = verify_roster(
-                data, root=self._root, now=self._clock.now(), last_sequence=sequence, last_digest=digest
-            )
-            replace_pin(tx, _NEWEST, expected=seen, value=roster.sequence.to_bytes(8, "big") + roster.digest)
+        roster = self._verify(data, seen)
+        if seen != _pin_value(roster):
+            with self._database.transaction() as tx:
+                seen = read_pin(tx, _NEWEST)
+                roster = self._verify(data, seen)  # another process may have seen a newer one meanwhile
+                replace_pin(tx, _NEWEST, expected=seen, value=_pin_value(roster))
         return data, roster
+
+    def _verify(self, data: bytes, seen: bytes | None) -> Roster:
+        sequence = 0 if seen is None else int.from_bytes(seen[:-DIGEST_BYTES], "big")
+        digest = None if seen is None else Digest(seen[-DIGEST_BYTES:])
+        return verify_roster(data, root=self._root, now=self._clock.now(), last_sequence=sequence, last_digest=digest)
 
     def _read_stamp(self) -> tuple[int, int, int] | None:
         try:
@@ -126,3 +131,7 @@ class RosterKeeper:
 
 def _pin_name(digest: Digest) -> str:
     return f"roster/{digest.hex()}"
+
+
+def _pin_value(roster: Roster) -> bytes:
+    return roster.sequence.to_bytes(8, "big") + roster.digest

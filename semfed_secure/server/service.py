@@ -14,6 +14,7 @@ from semfed_secure.identity.federation_files import load_root
 from semfed_secure.identity.member_files import load_member_keys
 from semfed_secure.server.context import ServerContext
 from semfed_secure.server.coordinator import Coordinator
+from semfed_secure.server.overview import Overview
 from semfed_secure.server.rosters import RosterKeeper
 from semfed_secure.storage import Database
 
@@ -61,17 +62,13 @@ def open_service(
     """
     time = clock or SystemClock()
     keys = load_server_keys(config, environ)
-    root = load_root(config.federation.root)
-    if root.federation != config.server.federation:
-        raise ConfigurationError("SF101", f"the root of {config.server.federation} was expected")
-    database = Database.open(config.server.database, kind="server")
-    try:
+    with _open_database(config, time) as (database, rosters):
         writer = f"{keys.record.member_id}/server"
         context = ServerContext(
             database=database,
             audit=AuditLog(database, key=keys.log, clock=time, writer=writer),
             keys=keys,
-            rosters=RosterKeeper(config.federation.roster, root=root, database=database, clock=time),
+            rosters=rosters,
             clock=time,
             randomness=SystemRandomness(),
             limits=config.limits,
@@ -79,6 +76,29 @@ def open_service(
             embedder=EmbedderLoader(config.embedder.source) if config.embedder else None,
         )
         yield Service(context, version=version)
+
+
+@contextmanager
+def open_overview(config: ServerConfig) -> Iterator[Overview]:
+    """Open what tells where rounds stand: no private key, so no passphrase either.
+
+    Raises:
+        ConfigurationError: a file is missing or does not fit; the message names it.
+        PeerError: ``SF322`` the roster does not verify.
+    """
+    clock = SystemClock()
+    with _open_database(config, clock) as (database, rosters):
+        yield Overview(database, rosters, clock)
+
+
+@contextmanager
+def _open_database(config: ServerConfig, clock: Clock) -> Iterator[tuple[Database, RosterKeeper]]:
+    root = load_root(config.federation.root)
+    if root.federation != config.server.federation:
+        raise ConfigurationError("SF101", f"the root of {config.server.federation} was expected")
+    database = Database.open(config.server.database, kind="server")
+    try:
+        yield database, RosterKeeper(config.federation.roster, root=root, database=database, clock=clock)
     finally:
         database.close()
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Literal
 from semfed_secure.audit.events import Event, EventType
 from semfed_secure.clock import from_ms, to_iso
 from semfed_secure.crypto.signing import sign
-from semfed_secure.identity.records import Role
 from semfed_secure.ids import RoundId, hex_digest, parse_digest
 from semfed_secure.server.forming import Ballot, form_consensus
 from semfed_secure.server.reporting import FormingFigures, report_document
@@ -26,8 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from semfed_secure.server.context import ServerContext
+    from semfed_secure.server.overview import Overview
     from semfed_secure.server.refusals import Refusals
-    from semfed_secure.server.store import RoundStore, StoredTerms
+    from semfed_secure.server.store import StoredTerms
     from semfed_secure.storage import Transaction
     from semfed_secure.wire.messages import RoundManifest
 
@@ -38,9 +38,10 @@ NEWEST_CONSENSUS = "consensus/newest"
 class Transitions:
     """Everything that changes a round's state."""
 
-    def __init__(self, context: ServerContext, store: RoundStore, refusals: Refusals) -> None:
+    def __init__(self, context: ServerContext, overview: Overview, refusals: Refusals) -> None:
         """Act with the keys, disk and log of ``context``."""
-        self._context, self._store, self._refusals = context, store, refusals
+        self._context, self._overview, self._refusals = context, overview, refusals
+        self._store = overview.store
 
     def announce(self, tx: Transaction, manifest: RoundManifest, prompt_set_bytes: bytes) -> None:
         """Sign and insert a new round."""
@@ -76,7 +77,7 @@ class Transitions:
     def close(self, round_id: RoundId, state: RoundState) -> RoundState | None:
         """Take no more contributions."""
         terms = self._store.terms(round_id)
-        expected = self.expected(terms)  # reads the roster's file, and may write: before the transaction
+        expected = self._overview.expected(terms)  # reads the roster's file, and may write: before the transaction
         with self._context.database.transaction() as tx:
             following = _move(tx, round_id, state, RoundInput.CLOSE)
             if following is not None:
@@ -98,25 +99,19 @@ class Transitions:
                 self._log(tx, EventType.ROUND_ABORTED, round_id, {}, outcome="failed", code=code, reason=reason)
         return following
 
-    def expected(self, terms: StoredTerms) -> list[str]:
-        """The clients of the pinned roster that may still contribute, by id."""
-        pinned, revoked = self._context.rosters.pinned(terms.manifest), self._revoked(terms)
-        members = pinned.members(role=Role.CLIENT, at=self._context.clock.now())
-        return [member.member_id for member in members if member.member_id not in revoked]
-
     def is_complete(self, round_id: RoundId, terms: StoredTerms) -> bool:
         """Whether everybody who is expected has been admitted."""
         if not self._context.close_when_complete:
             return False
         with self._context.database.snapshot() as tx:
             present = round_rows.admitted_members(tx, round_id)
-        return set(self.expected(terms)) <= present
+        return set(self._overview.expected(terms)) <= present
 
     def _form(self, round_id: RoundId, state: RoundState) -> RoundState | None:
         terms = self._store.terms(round_id)
         with self._context.database.snapshot() as tx:
             rows = round_rows.list_contributions(tx, round_id)
-        revoked = self._revoked(terms)
+        revoked = self._overview.revoked(terms)
         counted = [row for row in admitted(rows) if row.member_id not in revoked]
         if len(counted) < terms.manifest.rule.min_clients:
             reason = f"{terms.manifest.rule.min_clients} admitted contributions were expected, found {len(counted)}"
@@ -142,7 +137,7 @@ class Transitions:
 
     def _publish(self, round_id: RoundId, state: RoundState) -> RoundState | None:
         terms = self._store.terms(round_id)
-        revoked = self._revoked(terms)
+        revoked = self._overview.revoked(terms)
         with self._context.database.transaction() as tx:
             row = round_rows.read_round(tx, round_id)
             assert row is not None  # INVARIANT: rounds are never deleted
@@ -166,12 +161,6 @@ class Transitions:
                 digest = parse_digest(report["consensus_digest"])
                 pin_rows.replace_pin(tx, NEWEST_CONSENSUS, expected=newest, value=digest)
         return following
-
-    def _revoked(self, terms: StoredTerms) -> set[str]:
-        """Members of the pinned roster that are revoked by now."""
-        now, current = self._context.clock.now(), self._context.rosters.current()
-        pinned = self._context.rosters.pinned(terms.manifest)
-        return {record.member_id for record in pinned.records if current.revoked(record, at=now)}
 
     def _log(
         self,

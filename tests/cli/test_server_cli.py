@@ -29,7 +29,7 @@ from semfed_secure.wire.messages import (
     parse_manifest,
 )
 from tests.server.files import candidate_options, server_process, write_server
-from tests.server.world import SITES, member, post, votes
+from tests.server.world import SITES, post, votes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -222,5 +222,12 @@ def test_status_and_close_read_well_for_people(config: Path, semfed: Any, capsys
 def test_keys_of_another_member_do_not_serve(config: Path, semfed: Any) -> None:
     """The file says who the server is; the keys must be its."""
     config.write_text(config.read_text().replace('member = "hub"', 'member = "bay"'))
-    assert semfed("round", "status", exit_code=ExitCode.USAGE)["error"]["code"] == "SF101"
-    assert member("bay").member_id == "bay"
+    assert semfed("round", "close", ROUND, exit_code=ExitCode.USAGE)["error"]["code"] == "SF101"
+
+
+def test_the_status_needs_no_passphrase(config: Path, semfed: Any) -> None:
+    """Whoever may read the database may watch; the keys stay sealed."""
+    open_round(semfed, config)
+    (config.parent / "passphrase").unlink()
+    assert semfed("round", "status", ROUND)["state"] == "announced"
+    assert semfed("round", "close", ROUND, exit_code=ExitCode.USAGE)["error"]["code"] == "SF102"

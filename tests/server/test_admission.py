@@ -427,6 +427,17 @@ def test_step_15_content_gate(text: str) -> None:
     assert refused(body, TEXT) == "SF315"
 
 
+def test_step_15_a_detector_that_breaks_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No verdict is not a clean one."""
+
+    def broken(_text: str) -> tuple[()]:
+        raise RecursionError
+
+    monkeypatch.setattr("semfed_secure.server.admission.scan", broken)
+    assert refused(post("bay", manifest_of(TEXT), answers("heart", *[None] * 5)), TEXT) == "SF315"
+    assert judge(post("bay", manifest_of(VOTES)))
+
+
 def test_step_15_the_longest_text_passes() -> None:
     """One character less than too long."""
     assert judge(post("bay", manifest_of(TEXT), answers("x" * (16 * 32), *[None] * 5)), TEXT)

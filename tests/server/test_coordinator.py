@@ -110,6 +110,22 @@ def test_a_votes_round_runs_from_manifest_to_consensus(world: World) -> None:
     assert world.events() == expected
 
 
+def test_a_round_runs_on_every_database(tmp_path: Path, database_url: str) -> None:
+    """SQLite and PostgreSQL: the same round, a replay, an equivocation, a restart in the middle."""
+    world = World(tmp_path, url=database_url)
+    manifest = world.open()
+    body = post("bay", manifest)
+    first = world.server.receive(ROUND, body)
+    world.restart()
+    assert world.server.receive(ROUND, body) == first
+    assert not world.server.receive(ROUND, post("bay", manifest, votes(3, 3, 3, 3, 3, 3))).admitted
+    contribute(world, SITES[1:])
+    world.server.advance()
+    assert consensus_of(world).admitted_count == 5
+    assert world.events()[-2:] == ["round.closed", "consensus.published"]
+    world.database.close()
+
+
 def test_a_text_round_releases_an_answer_that_an_honest_site_gave(world: World) -> None:
     """The server embeds the texts itself; guards part a negation from what it negates."""
     manifest = world.open(kind=OutputKind.TEXT)

@@ -149,6 +149,7 @@ class World:
     limits: LimitsSection = field(default_factory=LimitsSection)
     close_when_complete: bool = True
     embedder: Callable[[], Any] | None = WordEmbedder
+    url: str | None = None
 
     def __post_init__(self) -> None:
         """Write the roster and start."""
@@ -158,7 +159,7 @@ class World:
     def start(self) -> None:
         """Open the database and take up what it holds."""
         hub = member("hub", Role.SERVER).keys
-        self.database = Database.open(self.directory / "server.db", kind="server")
+        self.database = Database.open(self.url or self.directory / "server.db", kind="server")
         self.audit = AuditLog(self.database, key=hub.log, clock=self.clock, writer="hub/server")
         keeper = RosterKeeper(self.directory / "roster", root=root()[0], database=self.database, clock=self.clock)
         self.context = ServerContext(

@@ -1,0 +1,59 @@
+"""Where rounds stand: all that can be said from the database and the rosters, without any key."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from semfed_secure.identity.records import Role
+from semfed_secure.server.reporting import status_document
+from semfed_secure.server.store import RoundStore
+from semfed_secure.storage import round_rows
+
+if TYPE_CHECKING:
+    from semfed_secure.clock import Clock
+    from semfed_secure.ids import RoundId
+    from semfed_secure.server.rosters import RosterKeeper
+    from semfed_secure.server.store import StoredTerms
+    from semfed_secure.storage import Database
+    from semfed_secure.storage.round_rows import RoundHeadRow
+
+
+class Overview:
+    """Reads rounds and who is expected in them; changes nothing."""
+
+    def __init__(self, database: Database, rosters: RosterKeeper, clock: Clock) -> None:
+        """Read from ``database``."""
+        self._database, self._rosters, self._clock = database, rosters, clock
+        self.store = RoundStore(database)
+        """Rounds as the database holds them."""
+
+    def rounds(self) -> list[RoundHeadRow]:
+        """Where every round stands, by closing time."""
+        with self._database.snapshot() as tx:
+            return round_rows.list_round_heads(tx)
+
+    def status(self, round_id: RoundId) -> dict[str, object]:
+        """Where a round stands, with names and the round report: for the operator.
+
+        Raises:
+            PeerError: ``SF304`` there is no such round.
+        """
+        terms, head = self.store.terms(round_id), self.store.head(round_id)
+        with self._database.snapshot() as tx:
+            rows = round_rows.list_contributions(tx, round_id)
+            row = round_rows.read_round(tx, round_id)
+        report = None if row is None or row.report is None else json.loads(row.report)
+        return status_document(head, terms, rows, expected=self.expected(terms)) | {"report": report}
+
+    def expected(self, terms: StoredTerms) -> list[str]:
+        """The clients of the pinned roster that may still contribute, by id."""
+        pinned, revoked = self._rosters.pinned(terms.manifest), self.revoked(terms)
+        members = pinned.members(role=Role.CLIENT, at=self._clock.now())
+        return [member.member_id for member in members if member.member_id not in revoked]
+
+    def revoked(self, terms: StoredTerms) -> set[str]:
+        """Members of the pinned roster that are revoked by now."""
+        now, current = self._clock.now(), self._rosters.current()
+        pinned = self._rosters.pinned(terms.manifest)
+        return {record.member_id for record in pinned.records if current.revoked(record, at=now)}
