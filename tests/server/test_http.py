@@ -57,12 +57,6 @@ def serving(world: World) -> Iterator[httpx.Client]:
         thread.join(30)
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    """A server with one open round."""
-    return World(tmp_path)
-
-
 def url(client: httpx.Client) -> str:
     """Where it listens."""
     return str(client.base_url).rstrip("/")
