@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from semfed_secure.cli.output import printable
+from semfed_secure.columns import printable
 
 LONGEST_LINE = 110
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from semfed_secure.cli.output import table
+from semfed_secure.columns import table
 
 PHASES = ("base", "local", "consensus")
 Report = Mapping[str, Any]
