@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
+from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from peft.tuners.lora import LoraLayer
+from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import nn
 
 from semfed_secure.errors import ConfigurationError, IntegrityError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from torch import nn
+    from torch import Tensor
 
     from semfed_secure.llm.settings import LocalSettings
 
@@ -36,21 +39,27 @@ class LoraAdapter:
         Raises:
             ConfigurationError: SF132 if the layers have no linear map of a target's name.
         """
-        count = len(causal.model.layers)
+        layers = causal.model.layers
+        linear = {name.rpartition(".")[2] for name, module in layers.named_modules() if isinstance(module, nn.Linear)}
+        if missing := [target for target in settings.targets if target not in linear]:
+            raise ConfigurationError(
+                "SF132",
+                f"no linear map in the layers is called {', '.join(missing)}: "
+                f"set model.settings.targets to some of {', '.join(sorted(linear))}",
+            )
         config = LoraConfig(
             r=settings.rank,
             lora_alpha=settings.rank,
             lora_dropout=0.0,
             target_modules=list(settings.targets),
-            layers_to_transform=list(range(max(0, count - settings.layers), count)),
+            layers_to_transform=list(range(max(0, len(layers) - settings.layers), len(layers))),
             task_type="CAUSAL_LM",
         )
-        try:
+        with warnings.catch_warnings():
+            # PEFT still asks by the old name, which transformers 5 answers with a warning.
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
             self.model = get_peft_model(causal, config)
-        except ValueError as error:
-            raise ConfigurationError("SF132", f"no adapter fits this model: {error}") from error
         self._settings = settings
-        self.blank = True
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -68,17 +77,16 @@ class LoraAdapter:
         for module in self.model.modules():
             if isinstance(module, LoraLayer):
                 module.reset_lora_parameters("default", init_lora_weights=True)
-        self.blank = True
 
     def save(self, directory: Path) -> None:
         """Write the adapter as PEFT does, with a note on how it is used."""
-        self.model.save_pretrained(directory, safe_serialization=True)
+        # Left to itself, PEFT may ask a hub whether the vocabulary is the original one.
+        self.model.save_pretrained(directory, safe_serialization=True, save_embedding_layers=False)
         (directory / "README.md").unlink(missing_ok=True)  # a model card template without content
-        note = {"active_from": _ACTIVE_FROM, "layers": self._settings.layers}
-        (directory / USE).write_text(json.dumps(note) + "\n", encoding="utf-8")
+        (directory / USE).write_text(json.dumps(self._note()) + "\n", encoding="utf-8")
 
     def load(self, directory: Path) -> None:
-        """Take the weights that `save` wrote.
+        """Take the weights that `save` wrote: all of them, or none if they are refused.
 
         Raises:
             IntegrityError: SF531 if they do not fit this model and these settings.
@@ -86,9 +94,16 @@ class LoraAdapter:
         try:
             note = json.loads((directory / USE).read_text(encoding="utf-8"))
             weights = load_file(directory / WEIGHTS)
-            result = set_peft_model_state_dict(self.model, weights)
-        except (OSError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, SafetensorError) as error:
             raise IntegrityError("SF531", f"the adapter in {directory.name} cannot be read: {error}") from error
-        if note.get("active_from") != _ACTIVE_FROM or result.unexpected_keys or len(weights) != len(self.parameters):
+        own = get_peft_model_state_dict(self.model, save_embedding_layers=False)
+        if note != self._note() or _shapes(weights) != _shapes(own):
             raise IntegrityError("SF531", f"the adapter in {directory.name} was made under other settings")
-        self.blank = False
+        set_peft_model_state_dict(self.model, weights)
+
+    def _note(self) -> dict[str, object]:
+        return {"active_from": _ACTIVE_FROM, "layers": self._settings.layers}
+
+
+def _shapes(weights: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in weights.items()}

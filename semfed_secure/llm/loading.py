@@ -38,7 +38,7 @@ def find_model(source: str | Path) -> Path:
         directory = _from_hub(str(source))
     if not any(directory.glob("*.safetensors")):
         raise ConfigurationError("SF131", f"safetensors weights were expected in {source}, found none")
-    unsafe = sorted(path.name for path in directory.iterdir() if path.suffix in _REFUSED)
+    unsafe = sorted(path.name for path in directory.rglob("*") if path.suffix.lower() in _REFUSED)
     if unsafe:
         raise ConfigurationError("SF131", f"{source} holds files that can run code: {', '.join(unsafe)}")
     return directory
@@ -55,22 +55,27 @@ def load_causal_model(source: str | Path) -> LoadedModel:
     directory = find_model(source)
     try:
         import torch
+        from safetensors import SafetensorError
         from transformers import AutoModelForCausalLM, AutoTokenizer
     except ImportError as error:
         raise missing_extra(error) from error
     digest = directory_digest(directory)
     try:
         tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
-        model = AutoModelForCausalLM.from_pretrained(
+        model, report = AutoModelForCausalLM.from_pretrained(
             directory,
+            output_loading_info=True,
             dtype=torch.float32,
             use_safetensors=True,
             trust_remote_code=False,
             local_files_only=True,
             attn_implementation="sdpa",
         )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         raise ConfigurationError("SF131", f"cannot load {source}: {error}") from error
+    if report["missing_keys"]:  # transformers would go on with random values in their place
+        missing = ", ".join(sorted(report["missing_keys"])[:3])
+        raise ConfigurationError("SF131", f"{source} lacks weights of its own architecture: {missing}")
     model.requires_grad_(requires_grad=False)
     model.eval()
     return LoadedModel(model, tokenizer, digest)

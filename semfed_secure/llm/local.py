@@ -12,10 +12,9 @@ from semfed_secure.llm.lessons import closed_lesson, open_lesson
 from semfed_secure.llm.loading import load_causal_model
 from semfed_secure.llm.questions import Wording
 from semfed_secure.llm.reading import Reading, StateReader
-from semfed_secure.llm.split import SplitModel
+from semfed_secure.llm.split import SplitModel, verify_split
 from semfed_secure.llm.training import Lesson, train_on_labels, train_privately
 from semfed_secure.llm.writing import write_greedily
-from semfed_secure.units import Mechanism
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from semfed_secure.ids import Digest
     from semfed_secure.llm.model import Progress, Record, TrainingPlan
     from semfed_secure.llm.settings import LocalSettings
-
-_TOP_BATCH = 256  # texts per pass through the top layers
 
 
 class LocalModel:
@@ -50,8 +47,8 @@ class LocalModel:
         self.weights_digest: Digest = loaded.digest
         self._settings = settings
         self._wording = Wording(loaded.tokenizer)
+        self._split = verify_split(SplitModel(loaded.model, layers=settings.layers), loaded.model)
         self._adapter = LoraAdapter(loaded.model, settings)
-        self._split = SplitModel(loaded.model, layers=settings.layers)
         self._reader = StateReader(
             self._split, self._adapter, digest=loaded.digest, batch=settings.batch, share=settings.state_cache
         )
@@ -75,14 +72,14 @@ class LocalModel:
         that lead on to some of them.
         """
         scores = torch.zeros(len(prompts), len(candidates))
-        for fork in self._wording.forks(candidates):
+        for fork in self._wording.forks(candidates) if prompts else ():
             rows = [(*self._wording.prompt(prompt), *fork.shared) for prompt in prompts]
             states = self._reader.public(Reading(tuple(rows), (1 + len(fork.shared),) * len(rows)))
             branches, tokens = torch.tensor(fork.branch), torch.tensor(fork.tokens)
             passing = branches >= 0
-            for places in torch.split(torch.arange(len(prompts)), _TOP_BATCH):
+            for places in states.runs(torch.arange(len(prompts)), floats=len(tokens)):
                 last = self._split.top(states.take(places))[:, -1]
-                chosen = (last @ self._split.head.weight[tokens].T).log_softmax(1)
+                chosen = self._split.logits(last, tokens).log_softmax(1)
                 scores[places[:, None], passing.nonzero().T] += chosen[:, branches[passing]]
         found: NDArray[np.float32] = scores.numpy()
         return found
@@ -114,7 +111,7 @@ class LocalModel:
         Records whose completion is one of ``candidates`` are closed questions, the others open ones.
 
         Raises:
-            ConfigurationError: SF104 without records.
+            ConfigurationError: SF104 without records; SF141 if the plan is not one that can be accounted.
         """
         if not records:
             raise ConfigurationError("SF104", "private records were expected, found none")
@@ -126,8 +123,6 @@ class LocalModel:
             candidates,
             private=True,
         )
-        if plan.mechanism is Mechanism.UNSAFE_NO_NOISE and plan.noise_multiplier:
-            raise ConfigurationError("SF141", "noise was not expected under unsafe_no_noise")
         train_privately(
             self._split,
             self._adapter,

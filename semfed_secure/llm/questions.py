@@ -53,7 +53,7 @@ class Wording:
     def text(self, tokens: Sequence[int]) -> str:
         """The text of an answer's tokens."""
         written: str = self._tokenizer.decode(list(tokens), skip_special_tokens=True)
-        return written.strip()
+        return written
 
     def forks(self, candidates: Sequence[str]) -> tuple[Fork, ...]:
         """Every place where the candidates part, shortest first.

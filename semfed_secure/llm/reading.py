@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 from collections import OrderedDict
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +24,8 @@ if TYPE_CHECKING:
     from semfed_secure.llm.adapter import LoraAdapter
 
 _SHARE_TEXTS = 256  # about ten seconds of work: processes that need the same states divide it among them
-_REMEMBERED = 4  # sets of public prompts, such as a round's and a validation set
+_TOKENS = 8192  # per pass through the frozen layers, padding included: bounds memory where texts are long
+_REMEMBERED_BYTES = 1 << 30  # for sets of public prompts, such as a round's and a validation set; one at least
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +72,20 @@ class StateReader:
             groups = [reading.part(order[at : at + _SHARE_TEXTS]) for at in range(0, len(order), _SHARE_TEXTS)]
             parts = [self._compute(group) for group in groups] if self._share is None else self._shared(groups)
             self._remembered[name] = _restore(join_states(parts), order)
-            if len(self._remembered) > _REMEMBERED:
+            while len(self._remembered) > 1 and sum(map(_bytes, self._remembered.values())) > _REMEMBERED_BYTES:
                 self._remembered.popitem(last=False)
         self._remembered.move_to_end(name)
         return self._remembered[name]
 
     def _compute(self, reading: Reading) -> States:
-        parts = []
+        """The states of texts that stand shortest first."""
+        parts, at = [], 0
         with self._adapter.off():
-            for at in range(0, len(reading.tokens), self._batch):
-                here = slice(at, at + self._batch)
+            while at < len(reading.tokens):
+                widest = max(map(len, reading.tokens[at : at + self._batch]))
+                here = slice(at, at + max(1, min(self._batch, _TOKENS // widest)))
                 parts.append(self._split.states(reading.tokens[here], reading.active[here]))
+                at = here.stop
         return join_states(parts)
 
     def _shared(self, groups: Sequence[Reading]) -> list[States]:
@@ -124,6 +127,10 @@ def _by_length(reading: Reading) -> list[int]:
     return sorted(range(len(reading.tokens)), key=lambda place: (len(reading.tokens[place]), place))
 
 
+def _bytes(states: States) -> int:
+    return states.hidden.nbytes + states.keys_values.nbytes
+
+
 def _restore(states: States, order: Sequence[int]) -> States:
     return states.take(torch.argsort(torch.tensor(order)))
 
@@ -144,7 +151,7 @@ def _locked(file: IO[bytes], *, wait: bool) -> bool:
 
 
 def _save(states: States, path: Path) -> None:
-    beside = path.with_suffix(f".{os.getpid()}")
+    beside = path.with_suffix(".part")  # whoever holds the lock is alone; what a killed one left is written over
     save_file({name: getattr(states, name).contiguous() for name in States.__slots__}, beside)
     beside.replace(path)
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from semfed_secure.errors import ConfigurationError
 
@@ -30,7 +29,8 @@ class LocalSettings(BaseModel):
         label_batch: Pseudo-labels per step.
         batch: Texts per forward pass; bounds memory.
         threads: Threads of one process; 1 where processes share cores.
-        state_cache: Directory that processes of one machine share, for the states of public prompts only.
+        state_cache: Absolute path of a directory that processes of one machine and user share, for the states of
+            public prompts only.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,6 +45,14 @@ class LocalSettings(BaseModel):
     batch: Count = 64
     threads: Count | None = None
     state_cache: Path | None = None
+
+    @field_validator("state_cache")
+    @classmethod
+    def _absolute(cls, path: Path | None) -> Path | None:
+        # A relative one would mean another directory in every process, and none of them shared.
+        if path is not None and not path.is_absolute():
+            raise ValueError("an absolute path is expected")
+        return path
 
 
 def read_settings(document: Mapping[str, object]) -> LocalSettings:

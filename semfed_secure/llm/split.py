@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _SCALED_LOGITS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
+_TEXTS, _FLOATS = 256, 1 << 25  # per pass through the top layers; 134 MB of keys, values and what the caller adds
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,13 @@ class States:
             torch.cumsum(lengths, 0) - lengths, lengths
         )
         tokens = torch.repeat_interleave(starts[rows], lengths) + offsets
-        return States(self.hidden[rows], self.keys_values[tokens], lengths, self.active[rows])
+        active = self.active[rows]
+        return States(self.hidden[rows, : int(active.max())], self.keys_values[tokens], lengths, active)
+
+    def runs(self, rows: Tensor, *, floats: int) -> tuple[Tensor, ...]:
+        """``rows`` in runs small enough for one pass, each text needing ``floats`` beside its keys and values."""
+        each = floats + int(self.lengths[rows].max()) * self.keys_values.shape[1:].numel()
+        return torch.split(rows, max(1, min(_TEXTS, _FLOATS // max(1, each))))
 
 
 def join_states(parts: Sequence[States]) -> States:
@@ -81,19 +88,17 @@ class SplitModel:
         Raises:
             ConfigurationError: SF132 if it is not a plain decoder-only model.
         """
-        inner = getattr(causal, "model", None)
+        inner: Any = getattr(causal, "model", None)
         stack = getattr(inner, "layers", None)
-        if inner is None or not isinstance(stack, nn.ModuleList) or not isinstance(causal.lm_head, nn.Linear):
-            raise ConfigurationError("SF132", f"a decoder-only model was expected, found {type(causal).__name__}")
+        if not isinstance(stack, nn.ModuleList) or not isinstance(getattr(causal, "lm_head", None), nn.Linear):
+            expected = "a decoder-only model with `model.layers` and `lm_head` was expected"
+            raise ConfigurationError("SF132", f"{expected}, found {type(causal).__name__}")
         if any(getattr(causal.config, name, None) not in {None, 1} for name in _SCALED_LOGITS):
             raise ConfigurationError("SF132", f"{type(causal).__name__} scales its logits, which is not supported yet")
         self.first = max(0, len(stack) - layers)
         self.head: nn.Linear = causal.lm_head
         self._inner, self._stack = inner, stack
         self._top = _shell(inner, stack, self.first)
-        self._window = getattr(causal.config, "sliding_window", None)
-        types = getattr(self._top.config, "layer_types", None)
-        self._layer_types: tuple[str, ...] = tuple(dict.fromkeys(types)) if types else ()
 
     @torch.no_grad()
     def states(self, tokens: Sequence[Sequence[int]], active: Sequence[int]) -> States:
@@ -122,47 +127,71 @@ class SplitModel:
 
     def top(self, states: States) -> Tensor:
         """Final hidden states of the active tokens, ``(texts, active, width)``; differentiable in the adapter."""
-        count, active, _ = states.hidden.shape
-        cache, earlier = self._cache(states)
-        positions = states.lengths[:, None] + torch.arange(active)
+        # Earlier tokens stand on the left of the active ones without a gap, so that distances between places are
+        # distances between tokens: the model itself then knows who sees whom, also within sliding windows.
+        most = int(states.lengths.max())
+        earlier = torch.arange(most, 0, -1) <= states.lengths[:, None]
+        active = torch.arange(states.hidden.shape[1])
         output = self._top(
             inputs_embeds=states.hidden,
-            attention_mask=self._masks(earlier, positions),
-            position_ids=positions,
-            past_key_values=cache,
+            attention_mask=nn.functional.pad(earlier.long(), (0, len(active)), value=1),
+            position_ids=states.lengths[:, None] + active,
+            past_key_values=self._cache(states, earlier),
             use_cache=True,
         )
         hidden: Tensor = output.last_hidden_state
-        assert hidden.shape[0] == count
         return hidden
 
-    def _cache(self, states: States) -> tuple[DynamicCache, Tensor]:
-        """The earlier tokens' keys and values as a cache, and which of its places are filled."""
-        earlier = torch.arange(int(states.lengths.max())) < states.lengths[:, None]
+    def logits(self, hidden: Tensor, among: Tensor | None = None) -> Tensor:
+        """What the head makes of final hidden states ``(..., width)``: over the vocabulary, or over ``among`` only."""
+        if among is None:
+            return self.head(hidden)  # type: ignore[no-any-return] # modules are untyped callables
+        bias = None if self.head.bias is None else self.head.bias[among]
+        return nn.functional.linear(hidden, self.head.weight[among], bias)
+
+    def _cache(self, states: States, earlier: Tensor) -> DynamicCache:
+        """The earlier tokens' keys and values as a cache with the places ``earlier`` filled."""
         padded = torch.zeros(*earlier.shape, *states.keys_values.shape[1:])
         padded[earlier] = states.keys_values
         by_layer = padded.permute(2, 0, 3, 1, 4)  # layers, texts, 2 * heads, tokens, width
         heads = by_layer.shape[2] // 2
-        cache = DynamicCache()
-        for number, layer in enumerate(by_layer):
-            cache.update(layer[:, :heads].contiguous(), layer[:, heads:].contiguous(), self.first + number)
-        return cache, earlier
+        cache = _TopCache(self.first)
+        for number, layer in enumerate(by_layer, self.first):
+            cache.update(layer[:, :heads], layer[:, heads:], number)
+        return cache
 
-    def _masks(self, earlier: Tensor, positions: Tensor) -> Tensor | dict[str, Tensor]:
-        """Which places each active token sees, ``(texts, 1, active, places)``; per layer type where those differ."""
-        count, active = positions.shape
-        among = torch.ones(active, active, dtype=torch.bool).tril().expand(count, active, active)
-        full = torch.cat([earlier[:, None, :].expand(count, active, earlier.shape[1]), among], 2)
-        if not self._layer_types:
-            return full[:, None]
-        masks = {"full_attention": full[:, None]}
-        if self._window is not None:
-            places = torch.cat([torch.arange(earlier.shape[1]).expand(count, -1), positions], 1)
-            near = positions[:, :, None] - places[:, None, :] < self._window
-            masks["sliding_attention"] = (full & near)[:, None]
-        if missing := set(self._layer_types) - set(masks):
-            raise ConfigurationError("SF132", f"layers of type {', '.join(sorted(missing))} are not supported")
-        return masks if len(self._layer_types) > 1 or "sliding_attention" in self._layer_types else full[:, None]
+
+class _TopCache(DynamicCache):  # type: ignore[misc] # transformers is not typed for us
+    """A cache of the top layers only, which go on by the numbers that they have in the whole model."""
+
+    def __init__(self, first: int) -> None:
+        super().__init__()
+        self._first = first
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        kept: tuple[Tensor, Tensor] = super().update(key_states, value_states, layer_idx - self._first, *args, **kwargs)
+        return kept
+
+
+@torch.no_grad()
+def verify_split(split: SplitModel, causal: Any) -> SplitModel:
+    """Compare ``split`` with the whole model on three short texts, the adapter being off or blank; return ``split``.
+
+    What a family does around its layers (scaled embeddings, capped logits, positions that are not rotary) would
+    otherwise be left out in silence: training and answers would be those of another model.
+
+    Raises:
+        ConfigurationError: SF132 if they differ by more than rounding.
+    """
+    for length, active in ((1, 1), (6, 1), (9, 4)):
+        tokens = torch.arange(1, length + 1) * (causal.config.vocab_size // (length + 1))
+        whole = causal(input_ids=tokens[None]).logits[0, -active:]
+        own = split.logits(split.top(split.states([tokens.tolist()], [active])))[0]
+        if not torch.allclose(own, whole, rtol=0, atol=1e-3 * float(whole.abs().max())):
+            raise ConfigurationError("SF132", f"{type(causal).__name__} does more around its layers than can be split")
+    return split
 
 
 def _shell(inner: Any, stack: nn.ModuleList, first: int) -> Any:

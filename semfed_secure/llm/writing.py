@@ -52,15 +52,14 @@ def _batch(
     tokens: list[list[int]] = [[] for _ in prompts]
     texts = [""] * len(prompts)
     for _ in range(max_new_tokens):
-        logits = head(_forward(inner, current, mask, cache)[:, -1])
-        current = logits.argmax(1, keepdim=True)
+        current = head(_forward(inner, current, mask, cache)[:, -1]).argmax(1, keepdim=True)
         for place in going.nonzero().flatten().tolist():
             token = int(current[place, 0])
             if token != wording.end:
                 tokens[place].append(token)
-                line, more, _ = wording.text(tokens[place]).partition("\n")
+                line, ended, _ = wording.text(tokens[place]).lstrip().partition("\n")
                 texts[place] = line.strip()
-                going[place] = not more
+                going[place] = not ended
             else:
                 going[place] = False
         if not going.any():

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from semfed_secure.llm.model import Model
 from semfed_secure.errors import ConfigurationError, PeerError
+from semfed_secure.llm.model import Model
 from semfed_secure.llm.remote import ATTEMPTS, RemoteModel
 
 if TYPE_CHECKING:
