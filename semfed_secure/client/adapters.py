@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -11,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from semfed_secure.errors import IntegrityError
-from semfed_secure.ids import Digest, hex_digest, parse_digest
+from semfed_secure.ids import hex_digest, parse_digest
+from semfed_secure.llm.files import directory_digest
 from semfed_secure.storage.pin_rows import read_pin, replace_pin
 from semfed_secure.units import Mechanism
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from semfed_secure.ids import Digest
     from semfed_secure.storage import Transaction
 
 _ACTIVE = "active-adapter"
@@ -30,7 +31,7 @@ class Adapter:
 
     Attributes:
         name: Its directory below the store.
-        digest: Over every file in it, see `directory_digest`.
+        digest: Over every file in it, see `semfed_secure.llm.files.directory_digest`.
         mechanism: How private records went into it or into one it was made from; None if none did.
         charges: Ledger keys of all those training runs, first to last.
     """
@@ -76,10 +77,15 @@ class AdapterStore:
         """The directory of ``adapter``, whose files are the ones that were written.
 
         Raises:
-            IntegrityError: SF521 if a file changed, is missing or was added.
+            IntegrityError: SF521 if a file changed, is missing, was added or has become a link.
         """
         directory = self._root / adapter.name
-        if not directory.is_dir() or directory_digest(directory) != adapter.digest:
+        # A link would let what it leads to change after this moment.
+        if (
+            not directory.is_dir()
+            or any(path.is_symlink() for path in directory.rglob("*"))
+            or directory_digest(directory) != adapter.digest
+        ):
             raise IntegrityError(
                 "SF521",
                 f"adapter {adapter.name} is not the one that was trained: expected {hex_digest(adapter.digest)}",
@@ -90,21 +96,6 @@ class AdapterStore:
     def remove(self, name: str) -> None:
         """Delete an adapter that was rolled back."""
         shutil.rmtree(self._root / name, ignore_errors=True)
-
-
-def directory_digest(directory: Path) -> Digest:
-    """SHA-256 over the sorted relative paths and the SHA-256 of each file; a link counts as what it says, not shows.
-
-    One changed, added, removed or renamed file gives another digest.
-    """
-    outer = hashlib.sha256()
-    for path in sorted(directory.rglob("*"), key=lambda item: item.relative_to(directory).as_posix()):
-        if path.is_symlink():
-            content = b"link:" + os.fsencode(path.readlink())
-            outer.update(_line(path, directory, hashlib.sha256(content).digest()))
-        elif path.is_file():
-            outer.update(_line(path, directory, _file_digest(path)))
-    return Digest(outer.digest())
 
 
 def active_adapter(tx: Transaction) -> Adapter | None:
@@ -144,15 +135,6 @@ def _decode(stored: bytes) -> Adapter:
         )
     except (ValueError, KeyError, TypeError) as error:
         raise IntegrityError("SF531", "the stored name of the active adapter is damaged") from error
-
-
-def _line(path: Path, directory: Path, digest: bytes) -> bytes:
-    return path.relative_to(directory).as_posix().encode() + b"\0" + digest + b"\n"
-
-
-def _file_digest(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
 
 
 def _flush(directory: Path) -> None:

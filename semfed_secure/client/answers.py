@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from semfed_secure.llm.model import Model
     from semfed_secure.wire.prompts import PromptSet
 
-EVALUATION_TOKENS = 32
+EVALUATION_TOKENS = 16
 """Room for an open-ended answer when a model is scored."""
 
 

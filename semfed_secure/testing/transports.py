@@ -87,6 +87,10 @@ class TransportWrapper:
         del message
         return data
 
+    def sent(self, body: bytes) -> bytes:
+        """What the server gets to see of a posted body."""
+        return body
+
     def roster(self) -> bytes:
         """Passed on."""
         return self.answered("roster", self._inner.roster())
@@ -105,7 +109,7 @@ class TransportWrapper:
 
     def post(self, round_id: RoundId, body: bytes) -> bytes:
         """Passed on."""
-        return self.answered("post", self._inner.post(round_id, body))
+        return self.answered("post", self._inner.post(round_id, self.sent(body)))
 
     def consensus(self, round_id: RoundId) -> bytes:
         """Passed on."""
@@ -161,9 +165,9 @@ class Unreachable(TransportWrapper):
 class Garbling(TransportWrapper):
     """A site whose bundle arrives with one flipped bit in its last byte: inside the sealed blob."""
 
-    def post(self, round_id: RoundId, body: bytes) -> bytes:
-        """Passed on, broken."""
-        return self._inner.post(round_id, flipped(body, len(body) - 1))
+    def sent(self, body: bytes) -> bytes:
+        """The body, broken."""
+        return flipped(body, len(body) - 1)
 
 
 class Altering(TransportWrapper):

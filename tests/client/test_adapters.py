@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from semfed_secure.client.adapters import Adapter, AdapterStore, activate, active_adapter, directory_digest
+from semfed_secure.client.adapters import Adapter, AdapterStore, activate, active_adapter
 from semfed_secure.errors import IntegrityError
+from semfed_secure.llm.files import directory_digest
 from semfed_secure.storage import Database
 from semfed_secure.storage.pin_rows import replace_pin
 from semfed_secure.units import Mechanism
