@@ -76,7 +76,7 @@ class Sizes:
     heldout: int
 
 
-FULL = Sizes(records=1000, few=20, prompts=500, validation=200, heldout=2200)
+FULL = Sizes(records=1000, few=20, prompts=1000, validation=200, heldout=2200)
 SMALL = Sizes(records=160, few=6, prompts=60, validation=60, heldout=200)
 
 # Every department is lacking at one of the honest five and well known at four; the last three are for sites that

@@ -113,9 +113,9 @@ def _entries(workspace: Workspace, site: SiteSetting) -> list[Document]:
 
 
 def _kept(workspace: Workspace, site: SiteSetting) -> bool | None:
-    """Whether the last adapter that was learned was kept; None if none was."""
+    """Whether an adapter that was learned from others was kept; None if none was tried."""
     found = [row["type"] for row in _entries(workspace, site) if row["type"] in {"adapter.kept", "adapter.rolled_back"}]
-    return found[-1] == "adapter.kept" if found else None
+    return "adapter.kept" in found if found else None
 
 
 def _exact_match(workspace: Workspace, site: SiteSetting) -> Document:
@@ -124,7 +124,7 @@ def _exact_match(workspace: Workspace, site: SiteSetting) -> Document:
     stages = {stage: _right(workspace, site, stage) for stage in STAGES}
     result: Document = {}
     start = 0
-    for kind in workspace.scale.kinds:
+    for kind in workspace.kinds(site):
         rows = workspace.heldout(kind)
         result[kind] = {"known": {}, "missing": {}}
         for stage, right in stages.items():

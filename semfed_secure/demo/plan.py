@@ -45,16 +45,23 @@ class RoundPlan:
 class Scale:
     """The size of a demo: how many honest sites, which model families in turn, which rounds, how they train.
 
-    ``measured`` says on how many held-out rows each kind is measured: writing texts takes far longer than choosing
-    labels.
+    Writing texts takes far longer than choosing labels, so each kind has its own numbers: ``learnt`` records of a
+    site, ``asked`` public prompts, ``measured`` held-out rows. Honest sites of a family that is not in ``writers`` take
+    no part in ``text``: their policies do not grant it. ``settings`` are the model settings of each family, ``terms``
+    the options of ``semfed round open`` for each kind.
     """
 
     name: str
     honest: int
     families: tuple[str, ...]
+    writers: tuple[str, ...]
     rounds: tuple[RoundPlan, ...]
     training: Training
+    learnt: Mapping[str, int]
+    asked: Mapping[str, int]
     measured: Mapping[str, int]
+    settings: Mapping[str, Mapping[str, float]]
+    terms: Mapping[str, tuple[str, ...]]
     round_seconds: int
 
     @property

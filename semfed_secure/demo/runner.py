@@ -71,9 +71,8 @@ def _start_server(workspace: Workspace, children: Children) -> None:
 
 def _start_sites(workspace: Workspace, children: Children) -> None:
     """One process per site: the public command for the honest, a client of the public library for the others."""
-    rounds = [plan.id for plan in workspace.scale.rounds]
     for site in workspace.sites:
-        config = str(workspace.site_file(site))
+        config, rounds = str(workspace.site_file(site)), workspace.rounds(site)
         if site.role is SiteRole.HONEST:
             named = [part for name in rounds for part in ("--round", name)]
             children.start(site.id, ["-m", "semfed_secure.cli", "client", "run", "--config", config, *named])
@@ -88,9 +87,11 @@ def _hold(workspace: Workspace, plan: RoundPlan, children: Children, progress: P
     labels = [part for label in workspace.candidates(plan.kind) for part in ("--candidate", label)]
     terms = ["--id", plan.id, "--kind", plan.kind, "--closes-in", str(workspace.scale.round_seconds)]
     prompts = ["--prompts", str(workspace.prompts_file(plan.kind))]
-    run_command(["round", "open", *config, *terms, *prompts, *labels], environment=OFFLINE)
-    progress.say(f"{plan.id} is open: {len(workspace.data.prompts)} prompts, {plan.kind}")
-    in_time = {site.id for site in workspace.sites if site.role is not SiteRole.LATE}
+    rule = workspace.scale.terms.get(plan.kind, ())
+    run_command(["round", "open", *config, *terms, *prompts, *labels, *rule], environment=OFFLINE)
+    progress.say(f"{plan.id} is open: {len(workspace.prompt_set(plan.kind).prompts)} prompts, {plan.kind}")
+    punctual = [site for site in workspace.sites if site.role is not SiteRole.LATE]
+    in_time = {site.id for site in punctual if plan.id in workspace.rounds(site)}
     status = round_status(workspace, plan.id)
     with httpx.Client(base_url=workspace.url) as server:
         while status["state"] not in ENDED:

@@ -5,23 +5,44 @@ from __future__ import annotations
 from semfed_secure.demo.plan import RoundPlan, Scale, Training
 
 ROUNDS = (RoundPlan("round-1", "votes"), RoundPlan("round-2", "text"))
+SMOLLM, GEMMA = "smollm2-135m", "gemma-3-270m"
+
+# A liar loses weight by disagreeing, and what it could still tip is left contested: a lead of a quarter of the weight.
+TERMS = {
+    "votes": ("--weights", "agreement", "--min-support", "0.34", "--min-margin", "0.25"),
+    "text": ("--min-support", "0.34", "--max-new-tokens", "16"),
+}
+SETTINGS = {
+    SMOLLM: {"layers": 8, "private_rate": 0.03, "label_rate": 0.001, "label_epochs": 6},
+    GEMMA: {"layers": 4, "private_rate": 0.015, "label_rate": 0.001, "label_epochs": 6},
+}
 
 FULL = Scale(
     name="full",
     honest=5,
-    families=("smollm2-135m", "gemma-3-270m"),
+    families=(SMOLLM, GEMMA),
+    writers=(SMOLLM,),  # Gemma's 262 144 words make every written token cost what a whole label does
     rounds=ROUNDS,
     training=Training(steps=20, sample_rate=1.0, clip_norm=1.0, epsilon="8", delta="1e-6"),
-    measured={"votes": 2200, "text": 100},
+    learnt={"votes": 1000, "text": 48},
+    asked={"votes": 1000, "text": 64},
+    measured={"votes": 2200, "text": 48},
+    settings=SETTINGS,
+    terms=TERMS,
     round_seconds=900,
 )
 
 FAST = Scale(
     name="fast",
     honest=3,
-    families=("smollm2-135m",),
+    families=(SMOLLM,),
+    writers=(SMOLLM,),
     rounds=ROUNDS,
     training=Training(steps=12, sample_rate=1.0, clip_norm=1.0, epsilon="8", delta="1e-6"),
-    measured={"votes": 200, "text": 20},
-    round_seconds=300,
+    learnt={"votes": 160, "text": 8},
+    asked={"votes": 60, "text": 12},
+    measured={"votes": 200, "text": 12},
+    settings={SMOLLM: SETTINGS[SMOLLM] | {"layers": 4}},
+    terms=TERMS,
+    round_seconds=600,
 )

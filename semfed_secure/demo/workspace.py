@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -99,12 +99,22 @@ class Workspace:
 
     def prompt_set(self, kind: str) -> PromptSet:
         """The same as the server will announce it: its digest is what policies grant."""
-        prompts = tuple(Prompt(PromptId(row.id), self.data.question(row, kind)) for row in self.data.prompts)
+        asked = self.data.prompts[: self.scale.asked[kind]]
+        prompts = tuple(Prompt(PromptId(row.id), self.data.question(row, kind)) for row in asked)
         return PromptSet(kind, prompts, self.candidates(kind))
 
     def heldout(self, kind: str) -> tuple[Row, ...]:
         """The rows that ``kind`` is measured on."""
         return self.data.heldout[: self.scale.measured[kind]]
+
+    def kinds(self, site: SiteSetting) -> tuple[str, ...]:
+        """The output kinds that a site takes part in."""
+        writes = site.role is not SiteRole.HONEST or site.family in self.scale.writers
+        return tuple(kind for kind in self.scale.kinds if kind != "text" or writes)
+
+    def rounds(self, site: SiteSetting) -> tuple[str, ...]:
+        """The rounds that a site takes part in."""
+        return tuple(plan.id for plan in self.scale.rounds if plan.kind in self.kinds(site))
 
     def candidates(self, kind: str) -> tuple[str, ...]:
         """The labels to choose from, where the kind has some."""
@@ -179,14 +189,14 @@ def _server_document(workspace: Workspace) -> dict[str, dict[str, object]]:
 def _furnish(workspace: Workspace, site: SiteSetting, server_key_ids: list[str]) -> None:
     """Records, public labelled sets, policy and configuration of one site."""
     directory, data = workspace.site(site), workspace.data
-    kinds = workspace.scale.kinds
+    kinds = workspace.kinds(site)
     records = data.records[site.id]
     write_lines(
         directory / "records.jsonl",
         (
             {"entity_id": row.entity_id, "prompt": data.question(row, kind), "completion": data.answer(row, kind)}
-            for row in records
             for kind in kinds
+            for row in _spread(records, workspace.scale.learnt[kind])
         ),
     )
     write_lines(directory / "validation.jsonl", _labelled(workspace, {kinds[0]: data.validation}))
@@ -196,6 +206,11 @@ def _furnish(workspace: Workspace, site: SiteSetting, server_key_ids: list[str])
     written = yaml.dump(policy, Dumper=_Quoted, sort_keys=False, allow_unicode=True)
     (directory / "policy.yaml").write_text(written, encoding="utf-8")
     write_toml(workspace.site_file(site), _site_document(workspace, site, len({row.entity_id for row in records})))
+
+
+def _spread(rows: Sequence[Row], count: int) -> Sequence[Row]:
+    """At most ``count`` of the rows, evenly over all of them: they stand department by department."""
+    return [rows[place * len(rows) // count] for place in range(count)] if count < len(rows) else rows
 
 
 def _labelled(workspace: Workspace, rows: Mapping[str, Iterable[Row]]) -> Iterable[dict[str, object]]:
@@ -211,7 +226,7 @@ def _labelled(workspace: Workspace, rows: Mapping[str, Iterable[Row]]) -> Iterab
 def _site_document(workspace: Workspace, site: SiteSetting, entities: int) -> dict[str, dict[str, object]]:
     """``site.toml``; the public bound on the population is rounded up, as a hospital would state it."""
     description, training = workspace.data.description, workspace.scale.training
-    kinds = len(workspace.scale.kinds)  # one record becomes one question of each kind
+    kinds = len(workspace.kinds(site))  # one record becomes at most one question of each kind
     bound = -(-entities // 100) * 100
     return {
         "site": {"federation": description.federation, "member": site.id, "state": "state"},
@@ -228,7 +243,11 @@ def _site_document(workspace: Workspace, site: SiteSetting, entities: int) -> di
             "records": "records.jsonl",
         },
         "model": {"kind": "local", "source": str(workspace.models.families[site.family]), "family": site.family},
-        "model.settings": {"threads": 1, "state_cache": str(workspace.root / "public-states")},
+        "model.settings": {
+            "threads": 1,
+            "state_cache": str(workspace.root / "public-states"),
+            **workspace.scale.settings.get(site.family, {}),
+        },
         "privacy": {"mechanism": "dp_sgd", "epsilon": training.epsilon, "delta": training.delta},
         "training": {
             "steps": training.steps,
@@ -244,8 +263,9 @@ def _policy(workspace: Workspace, site: SiteSetting, server_key_ids: list[str]) 
     """The data's policy with the grants that belong to this federation: server, prompt sets, model, approval."""
     description = workspace.data.description
     policy: dict[str, Any] = yaml.safe_load(workspace.data.policy.read_text(encoding="utf-8"))
-    digests = {plan.kind: hex_digest(workspace.prompt_set(plan.kind).digest) for plan in workspace.scale.rounds}
+    digests = {kind: hex_digest(workspace.prompt_set(kind).digest) for kind in workspace.kinds(site)}
     grants = policy["grants"]
+    grants["kinds"] = sorted(digests)
     grants["prompts"] = sorted(digests.values())
     grants["models"] = [{"family": site.family}]
     grants["peers"] = [

@@ -18,7 +18,20 @@ from semfed_secure.demo.runner import free_port, run_federation, write_report
 from semfed_secure.demo.workspace import SERVER, Models, Workspace
 
 TRAINING = Training(steps=2, sample_rate=0.5, clip_norm=0.5, epsilon="7.5", delta="1e-6")
-SCALE = Scale("tiny", 3, ("tiny",), (RoundPlan("round-1", "votes"),), TRAINING, {"votes": 20}, 240)
+SCALE = Scale(
+    name="tiny",
+    honest=3,
+    families=("tiny",),
+    writers=(),
+    rounds=(RoundPlan("round-1", "votes"),),
+    training=TRAINING,
+    learnt={"votes": 160},
+    asked={"votes": 60},
+    measured={"votes": 20},
+    settings={"tiny": {"layers": 2}},
+    terms={"votes": ("--weights", "agreement")},
+    round_seconds=240,
+)
 HONEST = {"st-mary", "riverside", "hillcrest"}
 
 

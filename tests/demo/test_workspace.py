@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,21 @@ from semfed_secure.server.config import load_server_config
 BUILDER = Path(__file__).parents[2] / "examples" / "hospital_coding" / "build.py"
 TRAINING = Training(steps=3, sample_rate=0.1, clip_norm=0.5, epsilon="8", delta="1e-6")
 ROUNDS = (RoundPlan("round-1", "votes"), RoundPlan("round-2", "text"))
-SCALE = Scale("test", 3, ("one", "two"), ROUNDS, TRAINING, {"votes": 200, "text": 20}, 60)
+LEARNT, ASKED = {"votes": 160, "text": 40}, {"votes": 60, "text": 12}
+SCALE = Scale(
+    name="test",
+    honest=3,
+    families=("one", "two"),
+    writers=("one",),
+    rounds=ROUNDS,
+    training=TRAINING,
+    learnt=LEARNT,
+    asked=ASKED,
+    measured={"votes": 200, "text": 20},
+    settings={"one": {"layers": 2}},
+    terms={},
+    round_seconds=60,
+)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +81,7 @@ def test_a_misbehaving_site_can_be_left_out(data) -> None:
 def test_too_few_sites_are_refused(data) -> None:
     """A user's data with fewer sites than the scale needs is named."""
     with pytest.raises(ConfigurationError, match="14 sites are needed, found 8"):
-        settle(data, Scale("big", 11, ("one",), ROUNDS, TRAINING, {"votes": 200, "text": 20}, 60))
+        settle(data, replace(SCALE, honest=11))
 
 
 def test_every_member_is_on_the_roster(workspace) -> None:
@@ -109,9 +124,25 @@ def test_each_kind_is_measured_on_as_many_rows_as_planned(workspace) -> None:
     assert len(lines) == 200 + 20
 
 
-def test_every_record_becomes_one_question_of_each_kind(workspace) -> None:
+def test_records_become_questions_of_each_kind_as_planned(workspace) -> None:
     """Both tasks are learned from the same patients, within the bound of the configuration."""
     site = workspace.sites[0]
     lines = (workspace.site(site) / "records.jsonl").read_text().splitlines()
-    assert len(lines) == 2 * len(workspace.data.records[site.id])
+    assert [sum(f"\\n{word}:" in line for line in lines) for word in ("Department", "Category")] == [160, 40]
     assert load_site_config(workspace.site_file(site)).data.max_records_per_entity == 4
+
+
+def test_a_family_that_does_not_write_is_granted_no_text(workspace) -> None:
+    """It takes part in the rounds of labels only, and its policy says so; a liar joins everything."""
+    writer, other, _, liar = workspace.sites
+    assert (workspace.rounds(writer), workspace.rounds(other)) == (("round-1", "round-2"), ("round-1",))
+    assert workspace.rounds(liar) == ("round-1", "round-2")
+    policy = load_policy(workspace.site(other) / "policy.yaml")
+    assert policy.grants.kinds == {"votes"}
+    assert policy.grants.prompts == {hex_digest(workspace.prompt_set("votes").digest)}
+
+
+def test_each_family_has_its_model_settings(workspace) -> None:
+    """What the plan says reaches the site file."""
+    layers = [load_site_config(workspace.site_file(site)).model.settings.get("layers") for site in workspace.sites]
+    assert layers == [2, None, 2, None]
