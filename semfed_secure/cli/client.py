@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
@@ -14,22 +15,26 @@ from semfed_secure.client.config import SiteConfig, load_site_config
 from semfed_secure.client.records import iter_records, read_outputs
 from semfed_secure.client.release import DecisionPreview
 from semfed_secure.client.session import TAKES_PART, Client, Round
-from semfed_secure.errors import ConfigurationError, ExitCode, SemfedError
+from semfed_secure.errors import ConfigurationError, ExitCode, PeerError, SemfedError
 from semfed_secure.ids import hex_digest
 from semfed_secure.policy.engine import Outcome
 from semfed_secure.wire.messages import PromptStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from semfed_secure.client.learning import LearnOutcome
     from semfed_secure.client.round import VerifiedConsensus
     from semfed_secure.wire.messages import Receipt
 
+T = TypeVar("T")
+
 app = typer.Typer(help="Take part in rounds as a site.", no_args_is_help=True, pretty_exceptions_enable=False)
 
 POLL_SECONDS = 1.0
 """How often a waiting client looks for its next round."""
+PATIENCE_SECONDS = 600.0
+"""How long `run` goes on asking a server, or a model endpoint, that does not answer."""
 
 ConfigOption = Annotated[Path, typer.Option("--config", help="The site file.", show_default=False)]
 RoundOption = Annotated[
@@ -54,8 +59,8 @@ def run(
 ) -> None:
     """Take part in rounds: train once, then contribute, wait for the consensus and learn, round after round.
 
-    Killed and started again, it goes on where it stood. A refusal of one round is reported and does not end it; the
-    exit code is that of the first refusal.
+    Killed and started again, it goes on where it stood; a server that restarts meanwhile is met again. A refusal of
+    one round is reported and does not end it; the exit code is that of the first refusal.
     """
     site = load_site_config(config)
     with _open(site) as client:
@@ -164,9 +169,9 @@ def _named(client: Client, names: Sequence[str], records: Path | None) -> list[A
     """Each of ``names`` in turn, waiting until the server announces it."""
     done: list[Attendance] = []
     for name in names:
-        while not any(row.round_id == name for row in client.rounds()):
+        while not any(row.round_id == name for row in _patiently(client.rounds)):
             time.sleep(POLL_SECONDS)
-        done.append(_report(attend(client, name, records=records)))
+        done.append(_report(_patiently(partial(attend, client, name, records=records))))
     return done
 
 
@@ -176,14 +181,27 @@ def _all(client: Client, records: Path | None) -> list[Attendance]:
     seen: set[str] = set()
     try:
         while True:
-            announced = [row.round_id for row in client.rounds() if row.state in TAKES_PART]
+            announced = [row.round_id for row in _patiently(client.rounds) if row.state in TAKES_PART]
             for name in (*client.unfinished(), *announced):
                 if name not in seen:
                     seen.add(name)
-                    done.append(_report(attend(client, name, records=records)))
+                    done.append(_report(_patiently(partial(attend, client, name, records=records))))
             time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
         return done
+
+
+def _patiently(act: Callable[[], T]) -> T:
+    """Do ``act``; again while only somebody else's machine is away: every step goes on where it stood."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return act()
+        except PeerError as error:
+            if not error.retryable or time.monotonic() >= until:
+                raise
+            note(" ".join(str(error).split()))
+        time.sleep(POLL_SECONDS)
 
 
 def _report(attended: Attendance) -> Attendance:

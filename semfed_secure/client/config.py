@@ -52,6 +52,12 @@ def _decimal_text(value: object) -> Decimal:
         raise ValueError('write it as a decimal in quotes, such as "8.0" or "1e-6"') from None
 
 
+def _model_source(source: str, info: ValidationInfo) -> str:
+    # A hub name looks like a relative path: it is a path if a directory lies there.
+    path = _beside_the_file(Path(source), info)
+    return str(path) if path.is_dir() else source
+
+
 Name = Annotated[str, AfterValidator(_name)]
 PrintedDigest = Annotated[str, AfterValidator(_digest)]
 FilePath = Annotated[Path, AfterValidator(_beside_the_file)]
@@ -123,10 +129,13 @@ class DataSection(Section):
 
 
 class LocalModelSection(Section):
-    """Weights on this machine; ``digest`` pins them on purpose, without it the first ones seen are pinned."""
+    """Weights on this machine: ``source`` is a directory, or the hub name of one that lies in the local cache.
+
+    ``digest`` pins the weights on purpose; without it the first ones seen are pinned.
+    """
 
     kind: Literal["local"]
-    source: Text
+    source: Annotated[Text, AfterValidator(_model_source)]
     family: Text
     digest: PrintedDigest | None = None
     settings: dict[str, Any] = Field(default_factory=dict)

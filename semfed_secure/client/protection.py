@@ -65,14 +65,15 @@ def training_charges(adapter: Adapter | None, site: Site) -> tuple[ChargeRow, ..
     """The ledger's rows of an adapter's training runs, first to last.
 
     Raises:
-        IntegrityError: SF511, one of them is missing, not committed, or of another population.
+        IntegrityError: SF511, one of them is missing, not committed, without noise, or of another population.
     """
     rows: list[ChargeRow] = []
     with site.database.snapshot() as tx:
         for key in () if adapter is None else adapter.charges:
             row = charge_by_key(tx, key)
-            if row is None or row.state != "committed" or row.population != site.config.data.population:
-                raise IntegrityError("SF511", f"the committed charge `{key}` of this population was expected")
+            stands = row is not None and (row.state, row.mechanism) == ("committed", Mechanism.DP_SGD)
+            if row is None or not stands or row.population != site.config.data.population:
+                raise IntegrityError("SF511", f"the committed dp_sgd charge `{key}` of this population was expected")
             rows.append(row)
     return tuple(rows)
 

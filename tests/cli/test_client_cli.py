@@ -14,8 +14,9 @@ import uvicorn
 
 from semfed_secure import cli
 from semfed_secure.client import engine
+from semfed_secure.client.transport import HttpTransport
 from semfed_secure.clock import SystemClock
-from semfed_secure.errors import ExitCode
+from semfed_secure.errors import ExitCode, PeerError
 from semfed_secure.ids import RoundId
 from semfed_secure.server.http import create_app
 from semfed_secure.server.service import Service
@@ -190,6 +191,26 @@ def test_one_process_takes_part_in_named_rounds(server: Server, run: Any) -> Non
     assert all(row["receipt"]["outcome"] == "admitted" and row["learned"]["kept"] for row in done["rounds"])
     code, again = run("run", "--config", site, "--round", first, "--round", second)
     assert (code, [row["learned"] for row in again["rounds"]]) == (0, [row["learned"] for row in done["rounds"]])
+
+
+def test_a_server_that_is_away_is_met_again(server: Server, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`run` waits for a restarting server instead of giving the round up."""
+    site, name = server.site(mechanism=Mechanism.UNSAFE_NO_NOISE), server.open_round()
+    real, asked = HttpTransport.rounds, [0]
+
+    def away_at_first(transport: HttpTransport) -> Any:
+        asked[0] += 1
+        if asked[0] < 3:
+            raise PeerError("SF341", "nobody answers")
+        return real(transport)
+
+    monkeypatch.setattr(HttpTransport, "rounds", away_at_first)
+    monkeypatch.setattr("semfed_secure.cli.client.POLL_SECONDS", 0.01)
+    closing = threading.Thread(target=server.close_once_answered, args=((name,),))
+    closing.start()
+    code, done = run("run", "--config", site, "--round", name)
+    closing.join()
+    assert (code, done["rounds"][0]["receipt"]["outcome"]) == (0, "admitted")
 
 
 def test_a_refused_round_does_not_end_the_run(server: Server, run: Any) -> None:

@@ -71,6 +71,14 @@ def test_relative_paths_start_from_the_file(tmp_path: Path, monkeypatch: pytest.
     assert str(config.identity.passphrase_file) == "/etc/semfed/passphrase"
 
 
+def test_a_model_beside_the_file_is_a_directory_any_other_a_hub_name(tmp_path: Path) -> None:
+    """`models/small` is read beside the site file if it is there, whatever the working directory."""
+    path = write(tmp_path, WHOLE)
+    assert load_site_config(path).model.source == "models/small"
+    (tmp_path / "models" / "small").mkdir(parents=True)
+    assert load_site_config(path).model.source == str(tmp_path / "models" / "small")
+
+
 def test_an_openai_endpoint_is_a_model(tmp_path: Path) -> None:
     """The kind decides which keys the model section has."""
     remote = 'kind = "openai"\nsource = "http://127.0.0.1:8000/v1"\nname = "m"\nfamily = "llama"\n'

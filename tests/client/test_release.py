@@ -215,22 +215,22 @@ def test_step_4_cannot_be_walked_around() -> None:
 
 def test_step_5_an_exhausted_budget_refuses(world: World) -> None:
     """Exit 11 with what remains and what it costs, `budget.refused` in the log, nothing sent."""
-    with world.client(mechanism=HISTOGRAM, epsilon="4", budget="5") as client:
+    budgets = [
+        {"period": "lifetime", "epsilon": "8", "delta": "1e-6"},
+        {"period": "month", "epsilon": "5", "delta": "1e-6"},
+    ]
+    dataset = {"id": "synthetic-bay", "population": "people-of-bay", "classification": "synthetic", "budgets": budgets}
+    policy = {"grants": {"datasets": [dataset]}}
+    transport = Unreachable(world.federation.transport(), losses=0)
+    with world.client(mechanism=HISTOGRAM, epsilon="4", policy=policy, transport=transport) as client:
         client.join(ROUND).contribute(records=records("bay"))
         world.open_round("round-2")
-        transport = Unreachable(world.federation.transport(), losses=0)
-    with world.client(mechanism=HISTOGRAM, epsilon="4", budget="5", transport=transport) as client:
-        joined = client.join("round-2")
-        drafted = draft(world.joined(client, "round-2"), Ballots((("a", 0, 0), ("b", 1, 1))), client)
-        with pytest.raises(PolicyDenied):
-            joined.contribute(records=records("bay"))
-        charge = release.charge_of(drafted, client.site)
         with pytest.raises(BudgetExhausted) as caught:
-            privatise(PermittedOutputs(drafted, drafted.outputs, charge, release._DOOR), client.site)
-        assert caught.value.exit_code == 11
+            client.join("round-2").contribute(records=records("bay"))
+        assert (caught.value.code, caught.value.exit_code) == ("SF202", 11)
         assert {"remaining", "cost"} <= set(caught.value.fields)
         assert events(client)[-1] == ("budget.refused", "denied")
-        assert (len(charges(client)), transport.posted) == (1, [])
+        assert (len(charges(client)), len(transport.posted)) == (1, 1)
 
 
 def test_step_5_the_same_release_is_paid_once(world: World, histogram: Client) -> None:
