@@ -38,7 +38,10 @@ PATIENCE_SECONDS = 600.0
 
 ConfigOption = Annotated[Path, typer.Option("--config", help="The site file.", show_default=False)]
 RoundOption = Annotated[
-    str | None, typer.Option("--round", help="Which round; without it the only one that is open.", show_default=False)
+    str | None,
+    typer.Option(
+        "--round", help="Which round; without it the only one that is open or unfinished.", show_default=False
+    ),
 ]
 RecordsOption = Annotated[
     Path | None,

@@ -66,10 +66,11 @@ def learn(site: Site, engine: Engine, collected: VerifiedConsensus) -> LearnOutc
     with site.database.snapshot() as tx:
         done = result_of(tx, round_id, Step.LEARN)
     outcome = _learn(site, engine, collected) if done is None else _outcome(done)
-    ready = engine.ready()
-    active = None if ready.adapter is None else hex_digest(ready.adapter.digest)
-    if outcome.kept is False or (outcome.kept and active == outcome.adapter):
-        evaluate(site, ready.model, stage=LEARNED, round_id=round_id)
+    if site.config.evaluation is not None:  # otherwise a repeated step need not load the model
+        ready = engine.ready()
+        active = None if ready.adapter is None else hex_digest(ready.adapter.digest)
+        if outcome.kept is False or (outcome.kept and active == outcome.adapter):
+            evaluate(site, ready.model, stage=LEARNED, round_id=round_id)
     return outcome
 
 

@@ -51,6 +51,7 @@ POLL_SECONDS = 1.0
 """How often a waiting client asks for the consensus."""
 TAKES_PART = frozenset({"announced", "collecting"})
 """States, as servers list them, in which a round can be joined."""
+_FINISHED = frozenset({RoundState.LEARNED, RoundState.ABORTED})
 _LOCK_FILE = ".training.lock"
 
 GivenOutputs = Iterable["int | str | None"] | Iterable["Vote"]
@@ -134,15 +135,14 @@ class Client:
 
     def unfinished(self) -> tuple[RoundId, ...]:
         """Rounds that this site joined and neither learned from nor saw aborted, oldest first."""
-        finished = {RoundState.LEARNED, RoundState.ABORTED}
         with self._site.database.snapshot() as tx:
-            return tuple(name for name, state in list_states(tx) if state not in finished)
+            return tuple(name for name, state in list_states(tx) if state not in _FINISHED)
 
     def join(self, round_id: str | None = None) -> Round:
         """Verify a round's signed manifest, roster and prompts, and take part; again for one already joined.
 
         Args:
-            round_id: Which one; without it the only one that is open and not finished here.
+            round_id: Which one; without it the only one that is open, or else the only one left unfinished here.
 
         Raises:
             ConfigurationError: SF105, this is no name of a round.
@@ -164,7 +164,8 @@ class Client:
     def _open_round(self) -> RoundId:
         listed = [row.round_id for row in self._transport.rounds() if row.state in TAKES_PART]
         with self._site.database.snapshot() as tx:
-            mine = [name for name in listed if state_of(tx, name) not in {RoundState.LEARNED, RoundState.ABORTED}]
+            mine = [name for name in listed if state_of(tx, name) not in _FINISHED]
+        mine = mine or list(self.unfinished())
         if not mine:
             raise ConsensusError("SF401", "no round is open")
         if len(mine) > 1:

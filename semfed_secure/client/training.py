@@ -98,9 +98,10 @@ def train(site: Site, engine: Engine, round_: VerifiedRound, records: Iterable[R
     with site.database.snapshot() as tx:
         done = result_of(tx, round_id, Step.TRAIN)
     outcome = _train(site, engine, round_, records) if done is None else _outcome(done)
-    ready = engine.ready()
-    if ready.adapter is not None and hex_digest(ready.adapter.digest) == outcome.adapter:
-        evaluate(site, ready.model, stage=LOCAL, round_id=round_id)
+    if site.config.evaluation is not None:  # otherwise a repeated step need not load the model
+        ready = engine.ready()
+        if ready.adapter is not None and hex_digest(ready.adapter.digest) == outcome.adapter:
+            evaluate(site, ready.model, stage=LOCAL, round_id=round_id)
     return outcome
 
 

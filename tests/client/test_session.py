@@ -233,6 +233,9 @@ def test_without_a_name_the_only_open_round_is_joined(world: World) -> None:
         world.open_round()
         assert client.join().round_id == ROUND
         assert client.unfinished() == (ROUND,)
+        world.federation.coordinator.abort_round(ROUND, "test")
+        assert client.join().round_id == ROUND
+        world.open_round("round-1b")
         world.open_round("round-2")
         with pytest.raises(ConsensusError) as several:
             client.join()
