@@ -49,10 +49,12 @@ def load_embedder(source: str) -> SentenceEmbedder:
     """
     directory = find_model(source)
     try:
+        from safetensors import SafetensorError
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
         raise missing_extra(error) from error
     try:
+        digest = directory_digest(directory)
         model = SentenceTransformer(
             str(directory),
             device="cpu",
@@ -60,6 +62,6 @@ def load_embedder(source: str) -> SentenceEmbedder:
             local_files_only=True,
             model_kwargs={"use_safetensors": True},
         )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         raise ConfigurationError("SF131", f"cannot load the embedder {source}: {error}") from error
-    return SentenceEmbedder(model, name=directory.name, weights_digest=directory_digest(directory))
+    return SentenceEmbedder(model, name=directory.name, weights_digest=digest)

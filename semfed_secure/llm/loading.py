@@ -59,8 +59,8 @@ def load_causal_model(source: str | Path) -> LoadedModel:
         from transformers import AutoModelForCausalLM, AutoTokenizer
     except ImportError as error:
         raise missing_extra(error) from error
-    digest = directory_digest(directory)
     try:
+        digest = directory_digest(directory)
         tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
         model, report = AutoModelForCausalLM.from_pretrained(
             directory,

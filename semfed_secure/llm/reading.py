@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import stat
 from collections import OrderedDict
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from semfed_secure.errors import ConfigurationError
 from semfed_secure.llm.split import SplitModel, States, join_states
 
 if TYPE_CHECKING:
@@ -54,7 +56,15 @@ class StateReader:
     def __init__(
         self, split: SplitModel, adapter: LoraAdapter, *, digest: Digest, batch: int, share: Path | None
     ) -> None:
-        """``digest`` is that of the model's files: other weights never meet states of these."""
+        """``digest`` is that of the model's files: other weights never meet states of these.
+
+        Raises:
+            ConfigurationError: SF101 if others can write into ``share``: whoever can, decides what this model says.
+        """
+        if share is not None:
+            share.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if share.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                raise ConfigurationError("SF101", f"model.settings.state_cache: others can write into {share}")
         self._split, self._adapter, self._batch, self._share = split, adapter, batch, share
         self._model = f"{digest.hex()[:32]}-{split.first}"
         self._remembered: OrderedDict[str, States] = OrderedDict()
@@ -107,7 +117,6 @@ class StateReader:
     def _group(self, group: Reading, *, wait: bool) -> States | None:
         """One group's states; None if another process is at it and ``wait`` is off."""
         assert self._share is not None
-        self._share.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._share / f"{self._model}-{group.digest()}.safetensors"
         stored = _load(path)
         if stored is not None:
