@@ -24,7 +24,7 @@ FULL = Scale(
     writers=(SMOLLM,),  # Gemma's 262 144 words make every written token cost what a whole label does
     rounds=ROUNDS,
     training=Training(steps=20, sample_rate=1.0, clip_norm=1.0, epsilon="8", delta="1e-6"),
-    learnt={"votes": 1000, "text": 48},
+    one_in={"votes": 1, "text": 20},
     asked={"votes": 1000, "text": 64},
     measured={"votes": 2200, "text": 48},
     settings=SETTINGS,
@@ -39,7 +39,7 @@ FAST = Scale(
     writers=(SMOLLM,),
     rounds=ROUNDS,
     training=Training(steps=12, sample_rate=1.0, clip_norm=1.0, epsilon="8", delta="1e-6"),
-    learnt={"votes": 160, "text": 8},
+    one_in={"votes": 1, "text": 20},
     asked={"votes": 60, "text": 12},
     measured={"votes": 200, "text": 12},
     settings={SMOLLM: SETTINGS[SMOLLM] | {"layers": 4}},

@@ -11,9 +11,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -196,7 +197,8 @@ def _furnish(workspace: Workspace, site: SiteSetting, server_key_ids: list[str])
         (
             {"entity_id": row.entity_id, "prompt": data.question(row, kind), "completion": data.answer(row, kind)}
             for kind in kinds
-            for row in _spread(records, workspace.scale.learnt[kind])
+            for row in records
+            if drawn_for(row, workspace.scale.one_in[kind])
         ),
     )
     write_lines(directory / "validation.jsonl", _labelled(workspace, {kinds[0]: data.validation}))
@@ -208,9 +210,14 @@ def _furnish(workspace: Workspace, site: SiteSetting, server_key_ids: list[str])
     write_toml(workspace.site_file(site), _site_document(workspace, site, len({row.entity_id for row in records})))
 
 
-def _spread(rows: Sequence[Row], count: int) -> Sequence[Row]:
-    """At most ``count`` of the rows, evenly over all of them: they stand department by department."""
-    return [rows[place * len(rows) // count] for place in range(count)] if count < len(rows) else rows
+def drawn_for(row: Row, one_in: int) -> bool:
+    """Whether a record carries a question: one record in ``one_in`` does.
+
+    A property of the record alone. Were it a share of the site's records, one patient more would move the question
+    from one record to another, and a neighbouring data set would differ in more than one patient.
+    """
+    drawn = hashlib.sha256(f"{row.entity_id}\0{row.text}".encode()).digest()
+    return int.from_bytes(drawn[:8], "big") % one_in == 0
 
 
 def _labelled(workspace: Workspace, rows: Mapping[str, Iterable[Row]]) -> Iterable[dict[str, object]]:

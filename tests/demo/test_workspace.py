@@ -13,7 +13,7 @@ from semfed_secure.client.config import load_site_config
 from semfed_secure.clock import SystemClock
 from semfed_secure.demo.data import FederationData
 from semfed_secure.demo.plan import MISBEHAVING, RoundPlan, Scale, SiteRole, Training, settle
-from semfed_secure.demo.workspace import SERVER, Models, Workspace, found
+from semfed_secure.demo.workspace import SERVER, Models, Workspace, drawn_for, found
 from semfed_secure.errors import ConfigurationError
 from semfed_secure.identity.federation_files import FederationDirectory
 from semfed_secure.ids import hex_digest
@@ -23,7 +23,7 @@ from semfed_secure.server.config import load_server_config
 BUILDER = Path(__file__).parents[2] / "examples" / "hospital_coding" / "build.py"
 TRAINING = Training(steps=3, sample_rate=0.1, clip_norm=0.5, epsilon="8", delta="1e-6")
 ROUNDS = (RoundPlan("round-1", "votes"), RoundPlan("round-2", "text"))
-LEARNT, ASKED = {"votes": 160, "text": 40}, {"votes": 60, "text": 12}
+ONE_IN, ASKED = {"votes": 1, "text": 4}, {"votes": 60, "text": 12}
 SCALE = Scale(
     name="test",
     honest=3,
@@ -31,7 +31,7 @@ SCALE = Scale(
     writers=("one",),
     rounds=ROUNDS,
     training=TRAINING,
-    learnt=LEARNT,
+    one_in=ONE_IN,
     asked=ASKED,
     measured={"votes": 200, "text": 20},
     settings={"one": {"layers": 2}},
@@ -128,8 +128,19 @@ def test_records_become_questions_of_each_kind_as_planned(workspace) -> None:
     """Both tasks are learned from the same patients, within the bound of the configuration."""
     site = workspace.sites[0]
     lines = (workspace.site(site) / "records.jsonl").read_text().splitlines()
-    assert [sum(f"\\n{word}:" in line for line in lines) for word in ("Department", "Category")] == [160, 40]
+    closed, written = (sum(f"\\n{word}:" in line for line in lines) for word in ("Department", "Category"))
+    assert closed == 160
+    assert 20 < written < 65  # one in four, by a property of each record
     assert load_site_config(workspace.site_file(site)).data.max_records_per_entity == 4
+
+
+def test_which_records_carry_a_question_depends_on_no_other_record(workspace) -> None:
+    """Neighbouring data sets differ in one patient only, also after the questions are drawn."""
+    rows = workspace.data.records[workspace.sites[0].id]
+    drawn = [row for row in rows if drawn_for(row, 4)]
+    for left_out in rows[:20]:
+        rest = [row for row in rows if row is not left_out]
+        assert [row for row in rest if drawn_for(row, 4)] == [row for row in drawn if row is not left_out]
 
 
 def test_a_family_that_does_not_write_is_granted_no_text(workspace) -> None:
