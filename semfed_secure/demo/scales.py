@@ -29,7 +29,7 @@ FULL = Scale(
     measured={"votes": 2200, "text": 48},
     settings=SETTINGS,
     terms=TERMS,
-    round_seconds=900,
+    round_seconds=3600,  # a round closes as soon as everybody in time has answered; this is for slow machines
 )
 
 FAST = Scale(
@@ -44,5 +44,5 @@ FAST = Scale(
     measured={"votes": 200, "text": 12},
     settings={SMOLLM: SETTINGS[SMOLLM] | {"layers": 4}},
     terms=TERMS,
-    round_seconds=600,
+    round_seconds=1800,
 )
