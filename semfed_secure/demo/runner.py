@@ -16,7 +16,7 @@ from semfed_secure.demo.picture import draw
 from semfed_secure.demo.plan import RoundPlan, SiteRole
 from semfed_secure.demo.progress import Progress
 from semfed_secure.demo.workspace import OFFLINE, SERVER, Workspace, found
-from semfed_secure.errors import ConfigurationError, ConsensusError
+from semfed_secure.errors import ConfigurationError, ConsensusError, ExitCode
 
 POLL_SECONDS = 1.0
 START_SECONDS = 60.0
@@ -24,6 +24,8 @@ START_SECONDS = 60.0
 LOOK_SECONDS = 10.0
 """How often the operator's command looks at a round in which nothing seems to happen."""
 TAKES_ANSWERS = frozenset({"announced", "collecting"})
+REFUSALS = frozenset({ExitCode.OK, ExitCode.POLICY, ExitCode.BUDGET, ExitCode.APPROVAL, ExitCode.NOT_READY})
+"""How a site may end that was refused, late or refused itself: the report says so, and the others go on."""
 ENDED = frozenset({"published", "aborted"})
 
 
@@ -133,7 +135,7 @@ def _watch(workspace: Workspace, children: Children, progress: Progress) -> None
     progress.lines({name: child.last_line() for name, child in children.members.items()})
     children.require_running(SERVER)
     for site in workspace.sites:
-        if children.members[site.id].status not in {None, 0}:
+        if children.members[site.id].status not in {None, *REFUSALS}:
             children.require_running(site.id)
 
 

@@ -23,10 +23,10 @@ FULL = Scale(
     families=(SMOLLM, GEMMA),
     writers=(SMOLLM,),  # Gemma's 262 144 words make every written token cost what a whole label does
     rounds=ROUNDS,
-    training=Training(steps=20, sample_rate=1.0, clip_norm=1.0, epsilon="8", delta="1e-6"),
-    one_in={"votes": 1, "text": 20},
-    asked={"votes": 1000, "text": 64},
-    measured={"votes": 2200, "text": 48},
+    training=Training(steps=12, sample_rate=1.0, clip_norm=1.0, epsilon="8", delta="1e-6"),
+    one_in={"votes": 1, "text": 40},
+    asked={"votes": 1000, "text": 48},
+    measured={"votes": 2000, "text": 24},
     settings=SETTINGS,
     terms=TERMS,
     round_seconds=3600,  # a round closes as soon as everybody in time has answered; this is for slow machines
