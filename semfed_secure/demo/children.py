@@ -7,13 +7,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from semfed_secure.errors import ConfigurationError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 GRACE_SECONDS = 15.0
 """A server drains and a client ends its step within seconds; who does not is killed."""
@@ -107,6 +111,15 @@ class Children:
             except subprocess.TimeoutExpired:
                 child.process.kill()
                 child.process.wait()
+
+
+def side_by_side(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """The results in the order of ``items``; as many at a time as the machine has cores. The first error is raised.
+
+    For commands that touch different directories: each is a process of its own, so threads may wait for them.
+    """
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(function, items))
 
 
 def run_command(arguments: Sequence[str], *, environment: dict[str, str]) -> str:

@@ -25,7 +25,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from semfed_secure.demo.children import run_command
+from semfed_secure.demo.children import run_command, side_by_side
 from semfed_secure.demo.plan import SiteRole, SiteSetting
 from semfed_secure.demo.workspace import OFFLINE, SERVER, Workspace
 from semfed_secure.errors import ConfigurationError
@@ -53,10 +53,10 @@ def collect(workspace: Workspace, refused: Mapping[str, Mapping[str, str]], tota
         "schema": SCHEMA,
         "mode": "direct",
         "seconds": _seconds(workspace, statuses) | {"total": total_seconds},
-        "sites": [_site(workspace, site) for site in workspace.sites],
+        "sites": side_by_side(lambda site: _site(workspace, site), workspace.sites),
         "rounds": [_round(workspace, status, refused.get(status["round_id"], {})) for status in statuses],
         "bytes": _bytes(workspace, statuses),
-        "audit": [audit_verdict(name, path, log_key(workspace, name)) for name, path in logs(workspace).items()],
+        "audit": side_by_side(lambda log: audit_verdict(*log, log_key(workspace, log[0])), logs(workspace).items()),
     }
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 
-from semfed_secure.demo.children import Children, run_command
+from semfed_secure.demo.children import Children, run_command, side_by_side
 from semfed_secure.demo.collect import Document, ask, collect, log_key, logs, round_status
 from semfed_secure.demo.picture import draw
 from semfed_secure.demo.plan import RoundPlan, SiteRole
@@ -156,9 +156,11 @@ def write_report(report: Document, workspace: Workspace, directory: Path) -> lis
     directory.mkdir(parents=True, exist_ok=True)
     document = directory / "report.json"
     document.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    pages = []
-    for name, path in logs(workspace).items():
-        page = directory / f"audit-{name}.html"
-        ask("audit", "report", str(path), "--out", str(page), "--key", log_key(workspace, name))
-        pages.append(page)
+
+    def page(log: tuple[str, Path]) -> Path:
+        target = directory / f"audit-{log[0]}.html"
+        ask("audit", "report", str(log[1]), "--out", str(target), "--key", log_key(workspace, log[0]))
+        return target
+
+    pages = side_by_side(page, logs(workspace).items())
     return [document, *draw(report, directory), *pages]
