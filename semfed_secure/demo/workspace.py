@@ -22,7 +22,7 @@ from typing import Any
 
 import yaml
 
-from semfed_secure.demo.children import run_command
+from semfed_secure.demo.children import run_command, side_by_side
 from semfed_secure.demo.data import FederationData, Row
 from semfed_secure.demo.plan import Scale, SiteRole, SiteSetting
 from semfed_secure.ids import PromptId, hex_digest
@@ -135,10 +135,15 @@ def found(workspace: Workspace) -> None:
     passphrase.write_text(secrets.token_urlsafe(32), encoding="utf-8")
     _semfed(workspace, "federation", "init", str(root / "federation"), "--id", name)
     members = {SERVER: ("server", root / "server")} | {s.id: ("client", workspace.site(s)) for s in workspace.sites}
-    for member, (role, directory) in members.items():
+    jurisdiction = workspace.data.description.jurisdiction
+
+    def create_keys(member: str) -> None:
+        role, directory = members[member]
         keys = ["--member", member, "--domain", f"{member}.example", "--role", role, "--out", str(directory / "keys")]
-        jurisdiction = workspace.data.description.jurisdiction
         _semfed(workspace, "keys", "create", "--federation", name, "--jurisdiction", jurisdiction, *keys)
+
+    side_by_side(create_keys, members)
+    for _, directory in members.values():
         _semfed(workspace, "federation", "add-member", str(root / "federation"), str(directory / "keys/member.record"))
     server_keys = json.loads(run_command(["keys", "show", str(root / "server/keys"), "--json"], environment=OFFLINE))
     for kind in workspace.scale.kinds:
