@@ -2,34 +2,16 @@
 
 from __future__ import annotations
 
-import tomllib
-from decimal import Decimal, InvalidOperation
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, model_validator
 
-from semfed_secure.errors import ConfigurationError
-from semfed_secure.ids import is_name, parse_digest
+from semfed_secure.ids import parse_digest
+from semfed_secure.settings import DecimalText, FilePath, IdentitySection, Name, Section, load_toml, model_source
 from semfed_secure.units import Mechanism
 
-BASE = "base"
-"""Key of the validation context: the directory that relative paths start from."""
-
-
-def _name(text: str) -> str:
-    if not is_name(text):
-        raise ValueError("must be 1-63 of a-z 0-9 . _ -")
-    return text
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def _digest(text: str) -> str:
@@ -37,40 +19,9 @@ def _digest(text: str) -> str:
     return text
 
 
-def _beside_the_file(path: Path, info: ValidationInfo) -> Path:
-    base = (info.context or {}).get(BASE)
-    return path.expanduser() if base is None else Path(base) / path.expanduser()
-
-
-def _decimal_text(value: object) -> Decimal:
-    # A TOML float has been rounded before anyone could check it.
-    if not isinstance(value, str):
-        raise ValueError('write it as a decimal in quotes, such as "8.0" or "1e-6"')  # noqa: TRY004 (pydantic's protocol)
-    try:
-        return Decimal(value)
-    except InvalidOperation:
-        raise ValueError('write it as a decimal in quotes, such as "8.0" or "1e-6"') from None
-
-
-def _model_source(source: str, info: ValidationInfo) -> str:
-    # A hub name looks like a relative path: it is a path if a directory lies there.
-    path = _beside_the_file(Path(source), info)
-    return str(path) if path.is_dir() else source
-
-
-Name = Annotated[str, AfterValidator(_name)]
 PrintedDigest = Annotated[str, AfterValidator(_digest)]
-FilePath = Annotated[Path, AfterValidator(_beside_the_file)]
-"""Relative paths start from the directory of the site file."""
-DecimalText = Annotated[Decimal, BeforeValidator(_decimal_text)]
 Positive = Annotated[int, Field(ge=1)]
 Text = Annotated[str, Field(min_length=1, max_length=200)]
-
-
-class Section(BaseModel):
-    """A frozen part of the site file; an unknown key is an error, because it may be a misspelt protection."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class SiteSection(Section):
@@ -79,13 +30,6 @@ class SiteSection(Section):
     federation: Name
     member: Name
     state: FilePath
-
-
-class IdentitySection(Section):
-    """The directory of the site's key files and, unless ``SEMFED_PASSPHRASE`` holds it, the passphrase's file."""
-
-    keys: FilePath
-    passphrase_file: FilePath | None = None
 
 
 class FederationSection(Section):
@@ -135,7 +79,7 @@ class LocalModelSection(Section):
     """
 
     kind: Literal["local"]
-    source: Annotated[Text, AfterValidator(_model_source)]
+    source: Annotated[Text, AfterValidator(model_source)]
     family: Text
     digest: PrintedDigest | None = None
     settings: dict[str, Any] = Field(default_factory=dict)
@@ -222,14 +166,4 @@ def load_site_config(path: Path) -> SiteConfig:
     Raises:
         ConfigurationError: SF102 if the file cannot be read, SF101 if it is not TOML or a field is not valid.
     """
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigurationError("SF102", f"cannot read {path}: {error.strerror}", path=str(path)) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError("SF101", f"{path} is not TOML: {error}", path=str(path)) from error
-    try:
-        return SiteConfig.model_validate(document, context={BASE: path.parent.resolve()})
-    except ValidationError as error:
-        problems = [f"{'.'.join(map(str, row['loc'])) or 'file'}: {row['msg']}" for row in error.errors()]
-        raise ConfigurationError("SF101", f"{path}: {'; '.join(problems)}", path=str(path)) from None
+    return load_toml(SiteConfig, path)

@@ -2,65 +2,26 @@
 
 from __future__ import annotations
 
-import tomllib
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
-from semfed_secure.errors import ConfigurationError
-from semfed_secure.ids import is_name
+from semfed_secure.settings import (
+    DecimalText,
+    FilePath,
+    IdentitySection,
+    Name,
+    Section,
+    beside_the_file,
+    load_toml,
+    model_source,
+)
 from semfed_secure.units import Mechanism, PrivacyUnit, Relation
 
-_BASE = "base"
-
-
-def _name(text: str) -> str:
-    if not is_name(text):
-        raise ValueError("must be 1-63 of a-z 0-9 . _ -")
-    return text
-
-
-def _beside_the_file(path: Path, info: ValidationInfo) -> Path:
-    return Path((info.context or {}).get(_BASE, "")) / path.expanduser()
-
-
-def _directory_beside_the_file(source: str, info: ValidationInfo) -> str:
-    beside = _beside_the_file(Path(source), info)
-    return str(beside) if beside.is_dir() else source
-
-
-def _decimal_text(value: object) -> object:
-    # A TOML float has been rounded before anyone could check it.
-    if not isinstance(value, str | Decimal):
-        raise ValueError('write it as a decimal in quotes, such as "8.0" or "1e-6"')  # noqa: TRY004 (pydantic's protocol)
-    try:
-        return Decimal(value)
-    except InvalidOperation:
-        raise ValueError('write it as a decimal in quotes, such as "8.0" or "1e-6"') from None
-
-
-Name = Annotated[str, AfterValidator(_name)]
-FilePath = Annotated[Path, AfterValidator(_beside_the_file)]
-"""Relative paths start from the directory of the server file."""
-DecimalText = Annotated[Decimal, BeforeValidator(_decimal_text), Field(gt=0)]
+PositiveDecimal = Annotated[DecimalText, Field(gt=0)]
 Ppm = Annotated[int, Field(ge=0, le=1_000_000)]
-
-
-class Section(BaseModel):
-    """A frozen part of the server file; an unknown key is an error, because it may be a misspelt protection."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ServerSection(Section):
@@ -74,13 +35,6 @@ class ServerSection(Section):
     database: str
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8440
-
-
-class IdentitySection(Section):
-    """The directory of the server's key files and, unless ``SEMFED_PASSPHRASE`` holds it, the passphrase's file."""
-
-    keys: FilePath
-    passphrase_file: FilePath | None = None
 
 
 class FederationSection(Section):
@@ -110,14 +64,14 @@ class LimitsSection(Section):
 class EmbedderSection(Section):
     """The sentence embedder for ``text`` rounds: a directory beside this file or anywhere, or a hub name."""
 
-    source: Annotated[str, AfterValidator(_directory_beside_the_file)]
+    source: Annotated[str, AfterValidator(model_source)]
 
 
 class FloorSection(Section):
     """The weakest declared privacy that a round admits; declared by clients, not proven."""
 
-    max_epsilon: DecimalText = Decimal(8)
-    max_delta: DecimalText = Decimal("0.00001")
+    max_epsilon: PositiveDecimal = Decimal(8)
+    max_delta: PositiveDecimal = Decimal("0.00001")
     unit: PrivacyUnit = PrivacyUnit.ENTITY
     relation: Relation = Relation.ADD_OR_REMOVE_ONE
     mechanisms: Annotated[tuple[Mechanism, ...], Field(min_length=1)] = (Mechanism.DP_SGD, Mechanism.RECORD_HISTOGRAM)
@@ -167,7 +121,7 @@ class ServerConfig(Section):
     def _database_beside_the_file(self, info: ValidationInfo) -> Self:
         if "://" in self.server.database:
             return self
-        beside = Path((info.context or {}).get(_BASE, "")) / Path(self.server.database).expanduser()
+        beside = beside_the_file(Path(self.server.database), info)
         return self.model_copy(update={"server": self.server.model_copy(update={"database": str(beside)})})
 
 
@@ -179,14 +133,4 @@ def load_server_config(path: Path) -> ServerConfig:
     Raises:
         ConfigurationError: ``SF102`` if the file cannot be read, ``SF101`` if it is not TOML or a field is not valid.
     """
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigurationError("SF102", f"cannot read {path}: {error.strerror}", path=str(path)) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError("SF101", f"{path} is not TOML: {error}", path=str(path)) from error
-    try:
-        return ServerConfig.model_validate(document, context={_BASE: path.parent.resolve()})
-    except ValidationError as error:
-        problems = [f"{'.'.join(map(str, row['loc'])) or 'file'}: {row['msg']}" for row in error.errors()]
-        raise ConfigurationError("SF101", f"{path}: {'; '.join(problems)}", path=str(path)) from None
+    return load_toml(ServerConfig, path)
