@@ -13,17 +13,18 @@ do, and a prompt may be one network's wording of what a bank knows in another's.
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import re
-import shutil
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from semfed_secure.demo.data import Row
+from semfed_secure.demo.layout import distinct, write_federation
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 HERE = Path(__file__).parent
 
@@ -59,15 +60,6 @@ SHORTEST, LONGEST = 3, 90
 PER_CATEGORY = 120
 """Most descriptions of one category: there are three hundred airlines and more than four hundred hotels."""
 _FILLER = frozenset({"and", "the", "of", "not", "elsewhere", "classified", "or", "for", "including"})
-
-
-@dataclass(frozen=True, slots=True)
-class Description:
-    """One organisation's description of a merchant category code; the title is the standard's own, where it has one."""
-
-    text: str
-    label: str
-    title: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,27 +109,16 @@ def label_of(code: int) -> str:
     return next((label for first, last, label in CATEGORIES if first <= code <= last), "")
 
 
-def descriptions() -> list[Description]:
-    """Every usable description, each once; one that stands for two categories is left out."""
+def descriptions() -> Iterator[Row]:
+    """Every description that is neither too short nor too long; the title is the standard's own, where it has one."""
     import iso18245  # noqa: PLC0415 - only the builder needs the tables
 
-    found: dict[str, Description | None] = {}
     for code in iso18245.get_all_mccs():
         label = label_of(int(code.mcc))
         texts = [" ".join(getattr(code, f"{source}_description").split()) for source in SOURCES]
         for text in texts if label else ():
-            _add(found, Description(text, label, code.iso_description or text))
-    return [description for description in found.values() if description is not None]
-
-
-def _add(found: dict[str, Description | None], description: Description) -> None:
-    """Keep a description unless it is too short or long, known already, or claimed by two categories."""
-    key = normalised(description.text)
-    if not key or not SHORTEST <= len(description.text) <= LONGEST:
-        return
-    known = found.setdefault(key, description)
-    if known is not None and known.label != description.label:
-        found[key] = None
+            if SHORTEST <= len(text) <= LONGEST:
+                yield Row(text=text, label=label, title=code.iso_description or text)
 
 
 def build(directory: Path, *, seed: int, small: bool) -> None:
@@ -151,30 +132,23 @@ def build(directory: Path, *, seed: int, small: bool) -> None:
         small: Write fewer customers and prompts, for a quick run.
     """
     sizes, rng = (SMALL if small else FULL), random.Random(seed)
-    shares = _split(descriptions(), sizes, rng)
-    if directory.exists():
-        shutil.rmtree(directory)
-    directory.mkdir(parents=True)
-    _write_lines(directory / "heldout.jsonl", _labelled("h", shares["heldout"]))
-    _write_lines(directory / "validation.jsonl", _labelled("v", shares["validation"]))
-    asked = ({"id": f"p{n:04}", "text": d.text} for n, d in enumerate(shares["prompts"]))
-    _write_lines(directory / "public_prompts.jsonl", asked)
-    # The right answers of the prompts, for measuring the consensus only: no site and no server reads this file.
-    _write_lines(directory / "public_prompts_gold.jsonl", _labelled("p", shares["prompts"]))
-    _write_json(directory / "candidates.json", list(LABELS))
-    _write_json(directory / "federation.json", _description(sizes))
-    shutil.copyfile(HERE / "policy.yaml", directory / "policy.yaml")
-    for bank in BANKS:
-        (directory / "sites" / bank.id).mkdir(parents=True)
-        _write_lines(directory / "sites" / bank.id / "train.jsonl", _records(bank, shares["private"], sizes, rng))
+    shares = _split(distinct(descriptions(), normalised), sizes, rng)
+    write_federation(
+        directory,
+        description=_description(sizes),
+        policy=HERE / "policy.yaml",
+        candidates=LABELS,
+        public=shares,
+        records={bank.id: _records(bank, shares["private"], sizes, rng) for bank in BANKS},
+    )
 
 
-def _split(everything: Iterable[Description], sizes: Sizes, rng: random.Random) -> dict[str, list[Description]]:
+def _split(everything: Iterable[Row], sizes: Sizes, rng: random.Random) -> dict[str, list[Row]]:
     """The public shares by name, and what is left for the banks; every category gives its share to each."""
-    by_label: dict[str, list[Description]] = defaultdict(list)
+    by_label: dict[str, list[Row]] = defaultdict(list)
     for description in sorted(everything, key=lambda one: one.text):
         by_label[description.label].append(description)
-    shares: dict[str, list[Description]] = {"prompts": [], "validation": [], "heldout": [], "private": []}
+    shares: dict[str, list[Row]] = {"prompts": [], "validation": [], "heldout": [], "private": []}
     for label in LABELS:
         rest = by_label[label]
         rng.shuffle(rest)
@@ -190,9 +164,9 @@ def _split(everything: Iterable[Description], sizes: Sizes, rng: random.Random) 
     return shares
 
 
-def _records(bank: Bank, pool: Sequence[Description], sizes: Sizes, rng: random.Random) -> Iterable[dict[str, str]]:
+def _records(bank: Bank, pool: Sequence[Row], sizes: Sizes, rng: random.Random) -> Iterator[Row]:
     """The card payments of one bank's customers: each shops at a few merchants, in any category that the bank knows."""
-    known: dict[str, list[Description]] = defaultdict(list)
+    known: dict[str, list[Row]] = defaultdict(list)
     for description in pool:
         if description.label not in bank.missing:
             known[description.label].append(description)
@@ -200,12 +174,7 @@ def _records(bank: Bank, pool: Sequence[Description], sizes: Sizes, rng: random.
     for number in range(sizes.customers):
         for _ in range(sizes.merchants):
             chosen = rng.choice(known[rng.choice(labels)])
-            yield {
-                "entity_id": f"{bank.id}-{number:05}",
-                "text": chosen.text,
-                "label": chosen.label,
-                "title": chosen.title,
-            }
+            yield chosen.model_copy(update={"entity_id": f"{bank.id}-{number:05}"})
 
 
 def _description(sizes: Sizes) -> dict[str, object]:
@@ -221,19 +190,6 @@ def _description(sizes: Sizes) -> dict[str, object]:
         "max_records_per_entity": sizes.merchants,
         "sites": [{"id": bank.id, "missing": list(bank.missing)} for bank in BANKS],
     }
-
-
-def _labelled(prefix: str, rows: Sequence[Description]) -> Iterable[dict[str, str]]:
-    """Rows with an id and the right answers."""
-    return ({"id": f"{prefix}{n:04}", "text": d.text, "label": d.label, "title": d.title} for n, d in enumerate(rows))
-
-
-def _write_lines(path: Path, rows: Iterable[Mapping[str, str]]) -> None:
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-
-
-def _write_json(path: Path, document: object) -> None:
-    path.write_text(json.dumps(document, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -12,17 +12,18 @@ as hospitals do.
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import re
-import shutil
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from semfed_secure.demo.data import Row
+from semfed_secure.demo.layout import distinct, write_federation
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 HERE = Path(__file__).parent
 
@@ -45,15 +46,6 @@ PER_DEPARTMENT = 850
 """Most phrases of one department, so that injuries do not drown the rest."""
 TWO_RECORDS = 20
 """One patient in this many has two records: the privacy unit is the patient, not the record."""
-
-
-@dataclass(frozen=True, slots=True)
-class Phrase:
-    """One clinical phrase, its department and the title of its three-character category."""
-
-    text: str
-    label: str
-    title: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +95,10 @@ def _plain(text: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"\s*\([A-Z]\d\d.*?\)", "", text)).strip()
 
 
-def phrases() -> list[Phrase]:
-    """Every usable phrase of the ten chapters; one that two departments share is left out."""
+def phrases() -> Iterator[Row]:
+    """Every phrase of the ten chapters that is neither too short nor too long, with the title of its category."""
     import simple_icd_10_cm as icd  # noqa: PLC0415 - reading the tables takes seconds and is only wanted here
 
-    found: dict[str, Phrase | None] = {}
     for chapter, label in DEPARTMENTS.items():
         for code in icd.get_descendants(chapter):
             if not (icd.is_category(code) or icd.is_subcategory(code)):
@@ -115,17 +106,8 @@ def phrases() -> list[Phrase]:
             title = _plain(icd.get_description(code[:3]))
             texts = [_plain(term) for term in icd.get_inclusion_term(code)]
             for text in [*texts, title] if icd.is_category(code) else texts:
-                _add(found, Phrase(text, label, title))
-    return [phrase for phrase in found.values() if phrase is not None]
-
-
-def _add(found: dict[str, Phrase | None], phrase: Phrase) -> None:
-    """Keep ``phrase`` unless it is too short or long, known already, or claimed by two departments."""
-    if not SHORTEST <= len(phrase.text) <= LONGEST:
-        return
-    known = found.setdefault(normalised(phrase.text), phrase)
-    if known is not None and known.label != phrase.label:
-        found[normalised(phrase.text)] = None
+                if SHORTEST <= len(text) <= LONGEST:
+                    yield Row(text=text, label=label, title=title)
 
 
 def build(directory: Path, *, seed: int, small: bool) -> None:
@@ -139,28 +121,20 @@ def build(directory: Path, *, seed: int, small: bool) -> None:
         small: Write the sizes of ``semfed demo --fast``.
     """
     sizes, rng = (SMALL if small else FULL), random.Random(seed)
-    shares, pool = _split(phrases(), sizes, rng)
-    if directory.exists():
-        shutil.rmtree(directory)
-    directory.mkdir(parents=True)
-    _write_lines(directory / "heldout.jsonl", _labelled("h", shares["heldout"]))
-    _write_lines(directory / "validation.jsonl", _labelled("v", shares["validation"]))
-    asked = ({"id": f"p{n:04}", "text": phrase.text} for n, phrase in enumerate(shares["prompts"]))
-    _write_lines(directory / "public_prompts.jsonl", asked)
-    # The right answers of the prompts, for measuring the consensus only: no site and no server reads this file.
-    _write_lines(directory / "public_prompts_gold.jsonl", _labelled("p", shares["prompts"]))
-    _write_json(directory / "candidates.json", list(DEPARTMENTS.values()))
-    _write_json(directory / "federation.json", _description())
-    shutil.copyfile(HERE / "policy.yaml", directory / "policy.yaml")
-    for hospital in HOSPITALS:
-        records = _records(hospital, pool, sizes, rng)
-        (directory / "sites" / hospital.id).mkdir(parents=True)
-        _write_lines(directory / "sites" / hospital.id / "train.jsonl", records)
+    shares, pool = _split(distinct(phrases(), normalised), sizes, rng)
+    write_federation(
+        directory,
+        description=_description(),
+        policy=HERE / "policy.yaml",
+        candidates=list(DEPARTMENTS.values()),
+        public=shares,
+        records={hospital.id: _records(hospital, pool, sizes, rng) for hospital in HOSPITALS},
+    )
 
 
 def _split(
-    everything: Sequence[Phrase], sizes: Sizes, rng: random.Random
-) -> tuple[dict[str, list[Phrase]], dict[str, list[Phrase]]]:
+    everything: Sequence[Row], sizes: Sizes, rng: random.Random
+) -> tuple[dict[str, list[Row]], dict[str, list[Row]]]:
     """The public shares by name, and the rest by department."""
     shuffled = sorted(everything, key=lambda phrase: phrase.text)
     rng.shuffle(shuffled)
@@ -170,19 +144,17 @@ def _split(
         count[phrase.label] += 1
         if count[phrase.label] <= PER_DEPARTMENT:
             kept.append(phrase)
-    shares: dict[str, list[Phrase]] = {}
+    shares: dict[str, list[Row]] = {}
     for name in ("heldout", "prompts", "validation"):
         size = getattr(sizes, name)
         shares[name], kept = kept[:size], kept[size:]
-    pool: dict[str, list[Phrase]] = defaultdict(list)
+    pool: dict[str, list[Row]] = defaultdict(list)
     for phrase in kept:
         pool[phrase.label].append(phrase)
     return shares, pool
 
 
-def _records(
-    hospital: Hospital, pool: Mapping[str, Sequence[Phrase]], sizes: Sizes, rng: random.Random
-) -> list[dict[str, str]]:
+def _records(hospital: Hospital, pool: Mapping[str, Sequence[Row]], sizes: Sizes, rng: random.Random) -> list[Row]:
     """The private records of one hospital: even over its departments, few where it has few."""
     full = [label for label in DEPARTMENTS.values() if label not in {*hospital.missing, *hospital.few}]
     chosen = [phrase for label in hospital.few for phrase in rng.sample(pool[label], sizes.few)]
@@ -191,8 +163,8 @@ def _records(
         chosen += rng.sample(pool[label], min(share, len(pool[label])))
     rng.shuffle(chosen)
     return [
-        {"entity_id": f"{hospital.id}-{_patient(number):05}", "text": p.text, "label": p.label, "title": p.title}
-        for number, p in enumerate(chosen)
+        phrase.model_copy(update={"entity_id": f"{hospital.id}-{_patient(number):05}"})
+        for number, phrase in enumerate(chosen)
     ]
 
 
@@ -214,19 +186,6 @@ def _description() -> dict[str, object]:
         "max_records_per_entity": 2,
         "sites": [{"id": h.id, "missing": list(h.missing), "few": list(h.few)} for h in HOSPITALS],
     }
-
-
-def _labelled(prefix: str, rows: Sequence[Phrase]) -> Iterable[dict[str, str]]:
-    """Rows with an id and the right answers."""
-    return ({"id": f"{prefix}{n:04}", "text": p.text, "label": p.label, "title": p.title} for n, p in enumerate(rows))
-
-
-def _write_lines(path: Path, rows: Iterable[Mapping[str, str]]) -> None:
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-
-
-def _write_json(path: Path, document: object) -> None:
-    path.write_text(json.dumps(document, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
