@@ -17,6 +17,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from bootstrap import gain
 
 from semfed_secure.client.answers import best_candidates
 from semfed_secure.client.config import LocalModelSection, load_site_config
@@ -24,7 +25,7 @@ from semfed_secure.llm.local import LocalModel
 from semfed_secure.llm.settings import read_settings
 
 ROUND = "round-1"
-DRAWS = 10_000
+OTHERS = ("base", "local", "own answers", "random site")
 
 
 def read_lines(path: Path) -> list[dict]:
@@ -65,13 +66,6 @@ class Site:
                 progress=lambda *_: None,
             )
         return self.right(candidates)
-
-
-def interval(differences: np.ndarray, rng: np.random.Generator) -> list[float]:
-    """Mean and 95 % bootstrap interval, in points, over phrases; ``differences`` is ``(phrases,)``."""
-    draws = rng.integers(0, len(differences), (DRAWS, len(differences)), dtype=np.int32)
-    means = np.array([differences[row].mean() for row in draws])
-    return [round(100 * float(x), 2) for x in (differences.mean(), *np.quantile(means, [0.025, 0.975]))]
 
 
 def main() -> None:
@@ -119,12 +113,9 @@ def main() -> None:
         lacks = np.array([row["answer"] in site.missing for row in site.heldout])
         for part, chosen in (("known", ~lacks), ("missing", lacks)):
             scores = {stage: round(100 * float(hits[chosen].mean()), 1) for stage, hits in right.items()}
-            against = {
-                other: interval(right["consensus"][chosen].astype(float) - right[other][chosen], rng)
-                for other in ("base", "local", "own answers", "random site")
-            }
+            against = {other: gain([(right["consensus"][chosen], right[other][chosen])], rng) for other in OTHERS}
             rows.append({"site": name, "part": part, "exact_match": scores, "consensus_minus": against})
-            parts[part].append({stage: hits[chosen].astype(float) for stage, hits in right.items()})
+            parts[part].append({stage: hits[chosen] for stage, hits in right.items()})
     document = {"schema": 1, "round": ROUND, "sites": rows, "mean": _mean(parts, rng)}
     sys.stdout.write(json.dumps(document, indent=None if arguments.json else 1) + "\n")
 
@@ -134,21 +125,11 @@ def _mean(parts: dict[str, list[dict[str, np.ndarray]]], rng: np.random.Generato
     result = {}
     for part, sites in parts.items():
         scores = {s: round(100 * float(np.mean([site[s].mean() for site in sites])), 1) for s in sites[0]}
-        against = {}
-        for other in ("base", "local", "own answers", "random site"):
-            differences = [site["consensus"] - site[other] for site in sites]
-            draws = np.zeros(2_000)
-            for difference in differences:
-                picks = rng.integers(0, len(difference), (len(draws), len(difference)), dtype=np.int32)
-                draws += difference[picks].mean(axis=1) / len(differences)
-            mean = float(np.mean([difference.mean() for difference in differences]))
-            against[other] = [round(100 * float(x), 2) for x in (mean, *np.quantile(draws, [0.025, 0.975]))]
-        best = [max(site["base"].mean(), site["local"].mean()) for site in sites]
-        gain = float(np.mean([site["consensus"].mean() - b for site, b in zip(sites, best, strict=True)]))
+        best = gain([(site["consensus"], site["base"], site["local"]) for site in sites], rng)
         result[part] = {
             "exact_match": scores,
-            "consensus_minus": against,
-            "consensus_minus_max_base_local": round(100 * gain, 2),
+            "consensus_minus": {o: gain([(site["consensus"], site[o]) for site in sites], rng) for o in OTHERS},
+            "consensus_minus_max_base_local": best[0],
         }
     return result
 
