@@ -13,12 +13,23 @@ _INTEGER64 = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 def upgrade() -> None:
     """Create every table."""
+    _database_kind()
+    _ledger()
+    _log()
+    _outbox_pins_progress()
+    _rounds()
+
+
+def _database_kind() -> None:
     op.create_table(
         "database_kind",
         sa.Column("kind", sa.Text(), nullable=False),
         sa.CheckConstraint("kind IN ('client', 'server')", name="kind_is_known"),
         sa.PrimaryKeyConstraint("kind"),
     )
+
+
+def _ledger() -> None:
     op.create_table(
         "ledger_charge",
         sa.Column("id", _INTEGER64, autoincrement=True, nullable=False),
@@ -41,6 +52,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("idempotency_key", name="one_charge_per_key"),
     )
     op.create_index("ledger_charge_by_population", "ledger_charge", ["population", "unit", "relation"], unique=False)
+
+
+def _log() -> None:
     op.create_table(
         "log_checkpoint",
         sa.Column("size", _INTEGER64, autoincrement=False, nullable=False),
@@ -72,6 +86,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("level", "position"),
         sqlite_with_rowid=False,
     )
+
+
+def _outbox_pins_progress() -> None:
     op.create_table(
         "outbox",
         sa.Column("id", _INTEGER64, autoincrement=True, nullable=False),
@@ -100,6 +117,9 @@ def upgrade() -> None:
         sa.Column("updated_at_ms", _INTEGER64, autoincrement=False, nullable=False),
         sa.PrimaryKeyConstraint("round_id", "step"),
     )
+
+
+def _rounds() -> None:
     op.create_table(
         "round",
         sa.Column("round_id", sa.Text(), nullable=False),
