@@ -10,26 +10,20 @@ import pytest
 from semfed_secure.client.attendance import attend
 from semfed_secure.errors import IntegrityError, PeerError
 from semfed_secure.testing import Altering, Garbling, Silent, flipped
-from semfed_secure.units import Mechanism
 from semfed_secure.wire.messages import Outcome
-from tests.client.world import ROUND, World, charges, events, records
+from tests.client.world import ROUND, UNSAFE, World, charges, events, records
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-UNSAFE = Mechanism.UNSAFE_NO_NOISE
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def world(world: World) -> World:
     """A federation with one open round that another site has answered."""
-    made = World(tmp_path)
-    made.open_round(min_clients=1)
-    with made.client("hill", mechanism=UNSAFE) as other:
+    world.open_round(min_clients=1)
+    with world.client("hill", mechanism=UNSAFE) as other:
         other.join(ROUND).contribute()
-    yield made
-    made.federation.close()
+    return world
 
 
 class Closing(Altering):

@@ -9,42 +9,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from semfed_secure.client.progress import RoundState
-from semfed_secure.errors import (
-    BudgetExhausted,
-    ConfigurationError,
-    IntegrityError,
-    PolicyDenied,
-)
+from semfed_secure.errors import BudgetExhausted, ConfigurationError, IntegrityError, PolicyDenied
 from semfed_secure.testing import OneAnswerModel, TableModel
-from semfed_secure.units import Mechanism
-from tests.client.world import (
-    MEMBERS,
-    ROUND,
-    TEXTS,
-    TRUTH,
-    World,
-    charges,
-    events,
-    records,
-)
+from tests.client.world import DP, MEMBERS, ROUND, TEXTS, TRUTH, UNSAFE, World, charges, events, records, taught
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from semfed_secure import Record
-
-from tests.client.world import Words, taught
-
-UNSAFE, HISTOGRAM, DP = Mechanism.UNSAFE_NO_NOISE, Mechanism.RECORD_HISTOGRAM, Mechanism.DP_SGD
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    """A federation."""
-    made = World(tmp_path, embedder=Words())
-    yield made
-    made.federation.close()
 
 
 def test_training_is_paid_before_it_begins(world: World) -> None:

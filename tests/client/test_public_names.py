@@ -8,27 +8,9 @@ import pytest
 
 import semfed_secure
 from semfed_secure import Record
-from semfed_secure.units import Mechanism
-from tests.client.world import (
-    World,
-)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-
-from tests.client.world import Words
-
-UNSAFE, HISTOGRAM, DP = Mechanism.UNSAFE_NO_NOISE, Mechanism.RECORD_HISTOGRAM, Mechanism.DP_SGD
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    """A federation."""
-    made = World(tmp_path, embedder=Words())
-    yield made
-    made.federation.close()
+    from tests.client.world import World
 
 
 @pytest.mark.parametrize("name", semfed_secure.__all__)

@@ -8,44 +8,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from semfed_secure import Client
-from semfed_secure.errors import (
-    ConfigurationError,
-    IntegrityError,
-    PeerError,
-    PolicyDenied,
-)
+from semfed_secure.crypto.signing import sign
+from semfed_secure.errors import ConfigurationError, IntegrityError, PeerError, PolicyDenied
 from semfed_secure.ids import RoundId, hex_digest
 from semfed_secure.testing import Altering, LocalFederation, Silent, TableModel, Unreachable, flipped
-from semfed_secure.units import Mechanism, OutputKind
-from semfed_secure.wire.messages import Outcome
-from tests.client.world import (
-    OPEN_PROMPTS,
-    PROMPTS,
-    ROUND,
-    World,
-    charges,
-    events,
-    records,
-)
+from semfed_secure.units import OutputKind
+from semfed_secure.wire.messages import MessageType, Outcome, encode_manifest
+from tests.client.world import OPEN_PROMPTS, PROMPTS, ROUND, UNSAFE, World, charges, events, records
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-
-from semfed_secure.crypto.signing import sign
-from semfed_secure.wire.messages import MessageType, encode_manifest
-from tests.client.world import Words
-
-UNSAFE, HISTOGRAM, DP = Mechanism.UNSAFE_NO_NOISE, Mechanism.RECORD_HISTOGRAM, Mechanism.DP_SGD
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    """A federation."""
-    made = World(tmp_path, embedder=Words())
-    yield made
-    made.federation.close()
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,7 @@ import pytest
 
 from semfed_secure.client import decisions, release, screening
 from semfed_secure.client.outputs import Ballots, Outputs, Texts, Votes
-from semfed_secure.client.release import (
-    PermittedOutputs,
-    ReleasedOutputs,
-    permit,
-    preview,
-    privatise,
-)
+from semfed_secure.client.release import PermittedOutputs, ReleasedOutputs, permit, preview, privatise
 from semfed_secure.errors import (
     BudgetExhausted,
     ConfigurationError,
@@ -30,9 +24,11 @@ from semfed_secure.units import Mechanism
 from semfed_secure.wire.messages import ABSTAIN, Outcome
 from tests.client.world import (
     CANDIDATES,
+    HISTOGRAM,
     PROMPTS,
     ROUND,
     TRUTH,
+    UNSAFE,
     VOTES,
     World,
     charges,
@@ -40,43 +36,19 @@ from tests.client.world import (
     events,
     outbox,
     records,
+    through,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from semfed_secure.client.session import Client
     from semfed_secure.policy.facts import Facts
 
-UNSAFE, HISTOGRAM = Mechanism.UNSAFE_NO_NOISE, Mechanism.RECORD_HISTOGRAM
-
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
+def world(world: World) -> World:
     """A federation with one open round of votes."""
-    made = World(tmp_path)
-    made.open_round()
-    return made
-
-
-@pytest.fixture
-def unsafe(world: World) -> Iterator[Client]:
-    """A site without noise, which pays for every release by itself."""
-    with world.client(mechanism=UNSAFE) as client:
-        yield client
-
-
-@pytest.fixture
-def histogram(world: World) -> Iterator[Client]:
-    """A site whose records vote."""
-    with world.client(mechanism=HISTOGRAM) as client:
-        yield client
-
-
-def through(world: World, client: Client, outputs: Outputs, name: str = ROUND) -> ReleasedOutputs:
-    """Steps 1 to 6."""
-    return privatise(permit(draft(world.joined(client, name), outputs, client), client.site), client.site)
+    world.open_round()
+    return world
 
 
 # -- 1 ------------------------------------------------------------------------------------------------------

@@ -9,72 +9,27 @@ import pytest
 
 from semfed_secure.audit.log import AuditLog
 from semfed_secure.client import release
-from semfed_secure.client.outputs import Ballots, Outputs, Votes
+from semfed_secure.client.outputs import Ballots, Votes
 from semfed_secure.client.progress import RoundState, state_of
-from semfed_secure.client.release import (
-    ReleasedOutputs,
-    deliver,
-    finish,
-    permit,
-    privatise,
-)
-from semfed_secure.errors import (
-    IntegrityError,
-    PeerError,
-)
+from semfed_secure.client.release import deliver, finish
+from semfed_secure.errors import IntegrityError, PeerError
 from semfed_secure.ids import RoundId, sha256
 from semfed_secure.storage import Database
 from semfed_secure.storage.ledger_rows import charge_by_key
 from semfed_secure.testing import Altering, Garbling, TransportWrapper, Unreachable, flipped
-from semfed_secure.units import Mechanism
-from semfed_secure.wire.messages import Outcome, commit
-from tests.client.world import (
-    ROUND,
-    VOTES,
-    World,
-    charges,
-    draft,
-    events,
-    outbox,
-    records,
-)
+from semfed_secure.wire.messages import Outcome, commit, parse_contribution
+from tests.client.world import HISTOGRAM, ROUND, UNSAFE, VOTES, World, charges, events, outbox, records, through
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from semfed_secure.client.session import Client
     from semfed_secure.client.transport import Transport
 
-from semfed_secure.wire.messages import parse_contribution
-
-UNSAFE, HISTOGRAM = Mechanism.UNSAFE_NO_NOISE, Mechanism.RECORD_HISTOGRAM
-
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
+def world(world: World) -> World:
     """A federation with one open round of votes."""
-    made = World(tmp_path)
-    made.open_round()
-    return made
-
-
-@pytest.fixture
-def unsafe(world: World) -> Iterator[Client]:
-    """A site without noise, which pays for every release by itself."""
-    with world.client(mechanism=UNSAFE) as client:
-        yield client
-
-
-@pytest.fixture
-def histogram(world: World) -> Iterator[Client]:
-    """A site whose records vote."""
-    with world.client(mechanism=HISTOGRAM) as client:
-        yield client
-
-
-def through(world: World, client: Client, outputs: Outputs, name: str = ROUND) -> ReleasedOutputs:
-    """Steps 1 to 6."""
-    return privatise(permit(draft(world.joined(client, name), outputs, client), client.site), client.site)
+    world.open_round()
+    return world
 
 
 # -- 7, 8, 9 ------------------------------------------------------------------------------------------------

@@ -3,49 +3,31 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from semfed_secure.client.progress import RoundState
 from semfed_secure.client.session import _alone
-from semfed_secure.errors import (
-    ConfigurationError,
-    ConsensusError,
-    IntegrityError,
-)
+from semfed_secure.errors import ConfigurationError, ConsensusError, IntegrityError
 from semfed_secure.testing import Altering, OneAnswerModel, TableModel, flipped
-from semfed_secure.units import Mechanism, OutputKind
+from semfed_secure.units import OutputKind
 from semfed_secure.wire.messages import Outcome, PromptStatus
 from tests.client.world import (
     CANDIDATES,
+    HISTOGRAM,
     MEMBERS,
     OPEN_PROMPTS,
     ROUND,
     TEXTS,
     TRUTH,
+    UNSAFE,
     World,
     charges,
     events,
     records,
+    taught,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-
-from tests.client.world import Words, taught
-
-UNSAFE, HISTOGRAM, DP = Mechanism.UNSAFE_NO_NOISE, Mechanism.RECORD_HISTOGRAM, Mechanism.DP_SGD
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    """A federation."""
-    made = World(tmp_path, embedder=Words())
-    yield made
-    made.federation.close()
 
 
 def test_ten_lines_teach_a_site_what_it_was_blind_for(world: World) -> None:

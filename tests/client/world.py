@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from semfed_secure.client.collecting import join
-from semfed_secure.client.outputs import DraftOutputs
+from semfed_secure.client.outputs import DraftOutputs, Outputs
+from semfed_secure.client.release import ReleasedOutputs, permit, privatise
 from semfed_secure.client.site import DATABASE_FILE
 from semfed_secure.clock import FixedClock
 from semfed_secure.crypto.sealing import open_sealed
@@ -54,6 +55,7 @@ TEXTS = tuple(f"phrase {number}" for number in range(6))
 PROMPTS = PromptSet("triage", tuple(Prompt(PromptId(f"p{n}"), text) for n, text in enumerate(TEXTS)), CANDIDATES)
 OPEN_PROMPTS = PromptSet("titles", tuple(Prompt(PromptId(f"t{n}"), text) for n, text in enumerate(TEXTS)))
 ROUND = RoundId("round-1")
+UNSAFE, HISTOGRAM, DP = Mechanism.UNSAFE_NO_NOISE, Mechanism.RECORD_HISTOGRAM, Mechanism.DP_SGD
 TRUTH = {text: CANDIDATES[number % 4] for number, text in enumerate(TEXTS)}
 VOTES = (0, 1, 2, 3, 0, 1)
 
@@ -165,6 +167,11 @@ def draft(round_: VerifiedRound, outputs: Any, client: Client) -> DraftOutputs:
     """A draft by the active adapter."""
     ready = client._engine.ready()
     return DraftOutputs(round_, outputs, ready.adapter, ready.digest)
+
+
+def through(world: World, client: Client, outputs: Outputs, name: str = ROUND) -> ReleasedOutputs:
+    """What leaves the only door's steps 1 to 6."""
+    return privatise(permit(draft(world.joined(client, name), outputs, client), client.site), client.site)
 
 
 class Words:
