@@ -75,27 +75,25 @@ def init(
 @app.command("add-member")
 def add_member(
     directory: Directory,
-    record: Annotated[Path, typer.Argument(help="The member.record that `semfed keys create` wrote.")],
+    record: Annotated[
+        list[Path], typer.Argument(help="The member.record that `semfed keys create` wrote; or several of them.")
+    ],
     valid_days: ValidDays = 90,
     passphrase_file: PassphraseFile = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Sign a new roster with this member in it; a known member's new record needs a higher sequence."""
+    """Sign a new roster with these members in it; a known member's new record needs a higher sequence."""
     federation = FederationDirectory(directory)
-    member = federation.add_member(
-        read_bounded(record, MAX_RECORD_BYTES),
+    members = federation.add_members(
+        [read_bounded(path, MAX_RECORD_BYTES) for path in record],
         passphrase=read_passphrase(passphrase_file, os.environ),
         now=SystemClock().now(),
         valid_for=timedelta(days=valid_days),
     )
-    document = _describe(federation, directory) | {"added": member.member_id}
-    roles = ", ".join(sorted(member.roles))
-    emit(
-        document,
-        as_json=as_json,
-        text=f"Added {member.member_id} ({roles}, {member.jurisdiction}).\n"
-        f"Roster {document['sequence']} is in force until {document['expires_at']}: {document['roster_file']}",
-    )
+    document = _describe(federation, directory) | {"added": [member.member_id for member in members]}
+    lines = [f"Added {m.member_id} ({', '.join(sorted(m.roles))}, {m.jurisdiction})." for m in members]
+    lines.append(f"Roster {document['sequence']} is in force until {document['expires_at']}: {document['roster_file']}")
+    emit(document, as_json=as_json, text="\n".join(lines))
 
 
 @app.command()
@@ -128,6 +126,7 @@ def _member(roster: Roster, record: MemberRecord, now: datetime) -> dict[str, st
         "valid_until": to_iso(from_ms(record.valid_until_ms)),
         "status": _status(roster, record, now),
         "signing_key_ids": [key.key_id for key in record.signing_keys],
+        "log_key": record.log_key,
     }
 
 

@@ -115,25 +115,31 @@ class FederationDirectory:
         """
         return verify_roster(self._read_roster(), root=self.root, now=now, last_sequence=0)
 
-    def add_member(self, record: bytes, *, passphrase: bytes, now: datetime, valid_for: timedelta) -> MemberRecord:
-        """Sign a roster with ``record`` in it, in place of an earlier record of the same member.
+    def add_members(
+        self, records: Sequence[bytes], *, passphrase: bytes, now: datetime, valid_for: timedelta
+    ) -> tuple[MemberRecord, ...]:
+        """Sign one roster with all of ``records`` in it, each in place of an earlier record of the same member.
 
-        Adding the very record that stands there renews the roster's term.
+        All are added or none is. Adding the very record that stands there renews the roster's term.
 
         Raises:
-            PeerError: ``SF331`` the record does not verify, is of another federation, out of its term, revoked, or
+            PeerError: ``SF331`` a record does not verify, is of another federation, out of its term, revoked, or
                 not newer than the one it replaces; ``SF322`` the present roster does not verify, or the new one
                 would not (a signing key of another member).
             ConfigurationError: as `load_signing_key`; ``SF123`` another change came first.
         """
         hidden = Secret(passphrase)
         del passphrase
-        member = verify_record(record)
-        roster, records = self._present()
-        self._check_enrolment(member, record, roster, records, now)
-        others = [data for data in records if verify_record(data).member_id != member.member_id]
-        self._sign(roster, [*others, record], roster.revocations, hidden, now, valid_for)
-        return member
+        members = tuple(verify_record(record) for record in records)
+        roster, present = self._present()
+        for member, record in zip(members, records, strict=True):
+            self._check_enrolment(member, record, roster, present, now)
+        added = {member.member_id: record for member, record in zip(members, records, strict=True)}
+        if len(added) < len(members):
+            raise PeerError("SF331", "one record of each member was expected, found two of one")
+        others = [data for data in present if verify_record(data).member_id not in added]
+        self._sign(roster, [*others, *added.values()], roster.revocations, hidden, now, valid_for)
+        return members
 
     def revoke(
         self, member_id: MemberId, *, reason: str, passphrase: bytes, now: datetime, valid_for: timedelta

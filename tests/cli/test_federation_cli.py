@@ -60,13 +60,29 @@ def test_a_federation_from_nothing_to_its_first_members(home, semfed) -> None:
     assert hub["sealing_key_id"].startswith("sha256:")
     for name in ("north", "hub"):
         status, added, _ = semfed(f"federation add-member root {name}/member.record {WITH} --json")
-        assert (status, added["added"], added["root_digest"]) == (ExitCode.OK, name, root["root_digest"])
+        assert (status, added["added"], added["root_digest"]) == (ExitCode.OK, [name], root["root_digest"])
     status, roster, _ = semfed("federation roster root --json")
     assert status == ExitCode.OK
     assert roster["sequence"] == 3
     assert {member["member"]: member["status"] for member in roster["members"]} == {"hub": "valid", "north": "valid"}
     assert roster["members"][1]["signing_key_ids"] == north["signing_key_ids"]
+    assert roster["members"][1]["log_key"] == north["log_key"]
     assert (home / "root" / "roster").exists()
+
+
+def test_several_members_join_in_one_roster_or_not_at_all(home, semfed) -> None:
+    """Several records make one new roster; one that is refused keeps the others out."""
+    found(semfed)
+    for name in ("north", "south"):
+        semfed(f"{MEMBER} --member {name} --role client --out {name}")
+    both = "north/member.record south/member.record"
+    for bad, code in (("root/federation.root", "SF331"), ("north/member.record", "SF331"), ("none", "SF102")):
+        status, _, error = semfed(f"federation add-member root {both} {bad} {WITH}")
+        assert status != ExitCode.OK
+        assert code in error
+    assert semfed("federation roster root --json")[1]["members"] == []
+    status, added, _ = semfed(f"federation add-member root {both} {WITH} --json")
+    assert (status, added["added"], added["sequence"]) == (ExitCode.OK, ["north", "south"], 2)
 
 
 def test_people_get_text(home, semfed) -> None:

@@ -55,7 +55,8 @@ def root(tmp_path):
 
 def add(root, record, *, now=NOW, passphrase=PASSPHRASE):
     """Enrol ``record``."""
-    return FederationDirectory(root).add_member(record, passphrase=passphrase, now=now, valid_for=30 * DAY)
+    [member] = FederationDirectory(root).add_members([record], passphrase=passphrase, now=now, valid_for=30 * DAY)
+    return member
 
 
 def code(call, *arguments, **keywords) -> str:
