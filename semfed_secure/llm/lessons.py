@@ -44,20 +44,24 @@ def closed_lesson(wording: Wording, rows: Sequence[Row], candidates: Sequence[st
     return lessons
 
 
-def open_lesson(wording: Wording, rows: Sequence[Row], read: Read) -> Lesson:
-    """The whole answer and its end, each token predicted from all before it."""
+def open_lesson(wording: Wording, rows: Sequence[Row], read: Read, *, lexicon: Sequence[int] | None = None) -> Lesson:
+    """The whole answer and its end, each token predicted from all before it, among the tokens of ``lexicon``.
+
+    A token that is not in the lexicon is read, but not learnt. Without a lexicon the choice is the whole vocabulary.
+    """
+    place = {token: number for number, token in enumerate(lexicon)} if lexicon is not None else None
     tokens, active, answers = [], [], []
     for prompt, answer, _ in rows:
         right = [*wording.completion(answer)[:OPEN_TOKENS], wording.end]
         tokens.append((*wording.prompt(prompt), *right[:-1]))
         active.append(len(right))
-        answers.append(right)
+        answers.append(right if place is None else [place.get(token, -1) for token in right])
     targets = torch.full((len(rows), max(active)), -1)
-    for place, right in enumerate(answers):
-        targets[place, : len(right)] = torch.tensor(right)
+    for number, right in enumerate(answers):
+        targets[number, : len(right)] = torch.tensor(right)
     return Lesson(
         states=read(Reading(tuple(tokens), tuple(active))),
         targets=targets,
-        among=None,
+        among=None if lexicon is None else torch.tensor(lexicon),
         owners=torch.tensor([owner for _, _, owner in rows]),
     )

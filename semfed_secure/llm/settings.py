@@ -31,6 +31,9 @@ class LocalSettings(BaseModel):
         threads: Threads of one process; 1 where processes share cores.
         state_cache: Absolute path of a directory that processes of one machine and user share, for the states of
             public prompts only.
+        lexicon: Absolute path of a public text, such as the federation's prompts: open answers are learnt among its
+            tokens alone, which is far cheaper where the vocabulary is large. Never private text: which words stand
+            in it shows in the adapter, and no budget is charged for that.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,8 +48,9 @@ class LocalSettings(BaseModel):
     batch: Count = 64
     threads: Count | None = None
     state_cache: Path | None = None
+    lexicon: Path | None = None
 
-    @field_validator("state_cache")
+    @field_validator("state_cache", "lexicon")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         # A relative one would mean another directory in every process, and none of them shared.

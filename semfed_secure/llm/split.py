@@ -63,6 +63,18 @@ class States:
         return torch.split(rows, max(1, min(_TEXTS, _FLOATS // max(1, each))))
 
 
+def shared_opening(tokens: Sequence[Sequence[int]], active: Sequence[int]) -> int:
+    """How many tokens all texts open with, none of them active: what a template says before each question.
+
+    They are read once instead of once per text.
+    """
+    if len(tokens) == 1:
+        return 0
+    most = min(len(row) - count for row, count in zip(tokens, active, strict=True))
+    first = tokens[0]
+    return next((place for place in range(most) if any(row[place] != first[place] for row in tokens)), most)
+
+
 def join_states(parts: Sequence[States]) -> States:
     """The states of several groups of texts, one after another."""
     widest = max(part.hidden.shape[1] for part in parts)
@@ -110,7 +122,10 @@ class SplitModel:
         ids = torch.zeros(len(tokens), widest, dtype=torch.long)
         for place, row in enumerate(tokens):
             ids[place, : len(row)] = torch.tensor(row)
-        cache = DynamicCache()
+        cache, shared = DynamicCache(), shared_opening(tokens, active)
+        if shared:
+            self._inner(input_ids=ids[:1, :shared], past_key_values=cache, use_cache=True)
+            cache.batch_repeat_interleave(len(tokens))
         entering: dict[str, Tensor] = {}
         hook = self._stack[self.first].register_forward_pre_hook(
             lambda _, args, named: entering.update(hidden=args[0] if args else named["hidden_states"]),
@@ -118,7 +133,7 @@ class SplitModel:
         )
         try:
             # Padding stands on the right, where causal attention never looks.
-            self._inner(input_ids=ids, past_key_values=cache, use_cache=True)
+            self._inner(input_ids=ids[:, shared:], past_key_values=cache, use_cache=True)
         finally:
             hook.remove()
         top = cache.layers[self.first :]
@@ -207,11 +222,15 @@ def _shell(inner: Any, stack: nn.ModuleList, first: int) -> Any:
 
 
 def _gather(hidden: Tensor, both: Tensor, lengths: Sequence[int], active: Sequence[int]) -> States:
-    """Cut padding away: each text keeps its active tokens' hidden states and its earlier tokens' keys and values."""
+    """Cut padding away: each text keeps its active tokens' hidden states and its earlier tokens' keys and values.
+
+    ``hidden`` may lack what all texts open with.
+    """
     out = torch.zeros(len(lengths), max(active), hidden.shape[2])
     rows = []
+    shared = both.shape[3] - hidden.shape[1]
     for place, (length, count) in enumerate(zip(lengths, active, strict=True)):
-        out[place, :count] = hidden[place, length - count : length]
+        out[place, :count] = hidden[place, length - shared - count : length - shared]
         rows.append(both[place, :, :, : length - count].permute(2, 0, 1, 3))
     counts = torch.tensor(active)
     return States(out, torch.cat(rows).contiguous(), torch.tensor(lengths) - counts, counts)

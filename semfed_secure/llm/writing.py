@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from transformers.cache_utils import DynamicCache
 
+from semfed_secure.llm.split import shared_opening
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -43,28 +45,30 @@ def _batch(
     adapter: LoraAdapter, head: nn.Linear, prompts: Sequence[Sequence[int]], wording: Wording, max_new_tokens: int
 ) -> list[str]:
     inner = adapter.model.get_base_model().model
-    ids, mask = _left_padded(prompts)
-    cache = DynamicCache()
-    if ids.shape[1] > 1:
-        with adapter.off():
-            _forward(inner, ids[:, :-1], mask[:, :-1], cache)
-    current, going = ids[:, -1:], torch.ones(len(prompts), dtype=torch.bool)
+    with adapter.off():
+        cache, mask = _read(inner, [prompt[:-1] for prompt in prompts])
+    current = torch.tensor([[prompt[-1]] for prompt in prompts])
+    going = list(range(len(prompts)))
     tokens: list[list[int]] = [[] for _ in prompts]
     texts = [""] * len(prompts)
     for _ in range(max_new_tokens):
+        mask = torch.cat([mask, torch.ones(len(going), 1, dtype=mask.dtype)], 1)
         current = head(_forward(inner, current, mask, cache)[:, -1]).argmax(1, keepdim=True)
-        for place in going.nonzero().flatten().tolist():
-            token = int(current[place, 0])
-            if token != wording.end:
-                tokens[place].append(token)
-                line, ended, _ = wording.text(tokens[place]).lstrip().partition("\n")
-                texts[place] = line.strip()
-                going[place] = not ended
-            else:
-                going[place] = False
-        if not going.any():
+        rows = []
+        for row, (place, token) in enumerate(zip(going, current[:, 0].tolist(), strict=True)):
+            if token == wording.end:
+                continue
+            tokens[place].append(token)
+            line, ended, _ = wording.text(tokens[place]).lstrip().partition("\n")
+            texts[place] = line.strip()
+            if not ended:
+                rows.append(row)
+        if not rows:
             break
-        mask = torch.cat([mask, torch.ones(len(prompts), 1, dtype=mask.dtype)], 1)
+        if len(rows) < len(going):  # who has ended is not read on
+            kept = torch.tensor(rows)
+            going, current, mask = [going[row] for row in rows], current[kept], mask[kept]
+            cache.batch_select_indices(kept)
     return texts
 
 
@@ -76,11 +80,24 @@ def _forward(inner: Any, ids: Tensor, mask: Tensor, cache: DynamicCache) -> Tens
     return hidden
 
 
-def _left_padded(prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-    widest = max(len(prompt) for prompt in prompts)
-    ids = torch.zeros(len(prompts), widest, dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    for place, prompt in enumerate(prompts):
-        ids[place, widest - len(prompt) :] = torch.tensor(prompt)
-        mask[place, widest - len(prompt) :] = 1
-    return ids, mask
+def _read(inner: Any, texts: Sequence[Sequence[int]]) -> tuple[DynamicCache, Tensor]:
+    """Keys and values of texts, padded on the left, and the mask of what is no padding ``(texts, tokens)``.
+
+    Read with padding on the right, where causal attention never looks; what all texts open with is read once.
+    """
+    widest, cache = max(map(len, texts)), DynamicCache()
+    ids = torch.zeros(len(texts), widest, dtype=torch.long)
+    for place, text in enumerate(texts):
+        ids[place, : len(text)] = torch.tensor(text)
+    shared = shared_opening(texts, (0,) * len(texts))
+    if shared:
+        inner(input_ids=ids[:1, :shared], past_key_values=cache, use_cache=True)
+        cache.batch_repeat_interleave(len(texts))
+    if widest > shared:
+        inner(input_ids=ids[:, shared:], past_key_values=cache, use_cache=True)
+    padding = torch.tensor([widest - len(text) for text in texts])
+    from_place = (torch.arange(widest) - padding[:, None]) % max(1, widest)
+    for layer in cache.layers:
+        index = from_place[:, None, :, None].expand_as(layer.keys)
+        layer.keys, layer.values = layer.keys.gather(2, index), layer.values.gather(2, index)
+    return cache, (torch.arange(widest) >= padding[:, None]).long()

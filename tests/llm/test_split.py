@@ -13,7 +13,7 @@ from transformers.cache_utils import DynamicCache
 
 from semfed_secure.errors import ConfigurationError
 from semfed_secure.llm.adapter import LoraAdapter
-from semfed_secure.llm.split import SplitModel, States, join_states, verify_split
+from semfed_secure.llm.split import SplitModel, States, join_states, shared_opening, verify_split
 from tests.llm import tiny
 
 if TYPE_CHECKING:
@@ -71,6 +71,24 @@ def test_split_is_the_whole_model_with_the_adapter_from_the_first_active_token(
 def test_any_mixture_of_lengths(pair: tuple[SplitModel, LoraAdapter], shapes: list[tuple[int, int]]) -> None:
     """What stands beside a text in a batch changes nothing."""
     check(*pair, shapes)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("opening", [1, 3, 9])
+def test_what_all_texts_open_with_is_read_once_and_changes_nothing(
+    pair: tuple[SplitModel, LoraAdapter], opening: int
+) -> None:
+    """A template's opening, shorter and longer than a sliding window, also where one text is nothing else."""
+    split, adapter = pair
+    texts = [[*range(20, 20 + opening), *tail] for tail in ([5], [6, 7, 8, 9, 10, 11], [5, 8], [])]
+    active = [1, 2, 1, 1]
+    with adapter.off():
+        assert shared_opening(texts, active) == opening - 1
+        assert shared_opening(texts[:3], active[:3]) == opening
+        states = [split.states(texts, active), split.states(texts[:3], active[:3])]
+    for found in (split.logits(split.top(part)) for part in states):
+        for row, text, count in zip(found, texts, active, strict=False):
+            torch.testing.assert_close(row[:count], naive(adapter, text, count), rtol=1e-4, atol=1e-4)
 
 
 @torch.no_grad()
