@@ -44,6 +44,15 @@ SHORTEST, LONGEST = 4, 70
 """Characters of a phrase: longer ones are lists of synonyms and cost time without teaching more."""
 PER_DEPARTMENT = 850
 """Most phrases of one department, so that injuries do not drown the rest."""
+_SHOWN = "".join(
+    f"Diagnosis: {text}\nCategory: {title}\n"
+    for text, title in (
+        ("Acute follicular tonsillitis", "Acute tonsillitis"),
+        ("Chronic sinusitis", "Chronic sinusitis"),
+        ("Gout of ankle", "Gout"),
+    )
+)
+"""What a category is, shown by three phrases of chapters that no hospital codes."""
 TWO_RECORDS = 20
 """One patient in this many has two records: the privacy unit is the patient, not the record."""
 
@@ -181,7 +190,7 @@ def _description() -> dict[str, object]:
         "jurisdiction": "US",
         "dataset": "synthetic-icd10cm-phrases",
         "classification": "de-identified",
-        "templates": {"votes": "Diagnosis: {text}\nDepartment:", "text": "Diagnosis: {text}\nCategory:"},
+        "templates": {"votes": "Diagnosis: {text}\nDepartment:", "text": _SHOWN + "Diagnosis: {text}\nCategory:"},
         "answers": {"votes": "label", "text": "title"},
         "max_records_per_entity": 2,
         "sites": [{"id": h.id, "missing": list(h.missing), "few": list(h.few)} for h in HOSPITALS],

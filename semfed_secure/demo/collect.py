@@ -49,14 +49,18 @@ def collect(workspace: Workspace, refused: Mapping[str, Mapping[str, str]], tota
         total_seconds: Wall time of the whole run.
     """
     statuses = [round_status(workspace, plan.id) for plan in workspace.scale.rounds]
+    keys = log_keys(workspace)
+    entries = dict(
+        zip(workspace.sites, side_by_side(lambda site: _entries(workspace, site), workspace.sites), strict=True)
+    )
     return {
         "schema": SCHEMA,
         "mode": "direct",
-        "seconds": _seconds(workspace, statuses) | {"total": total_seconds},
-        "sites": side_by_side(lambda site: _site(workspace, site), workspace.sites),
+        "seconds": _seconds(workspace, statuses, entries) | {"total": total_seconds},
+        "sites": side_by_side(lambda site: _site(workspace, site, entries[site]), workspace.sites),
         "rounds": [_round(workspace, status, refused.get(status["round_id"], {})) for status in statuses],
         "bytes": _bytes(workspace, statuses),
-        "audit": side_by_side(lambda log: audit_verdict(*log, log_key(workspace, log[0])), logs(workspace).items()),
+        "audit": side_by_side(lambda log: audit_verdict(*log, keys[log[0]]), logs(workspace).items()),
     }
 
 
@@ -66,11 +70,10 @@ def logs(workspace: Workspace) -> dict[str, Path]:
     return {SERVER: server} | {site.id: workspace.site(site) / "state" for site in workspace.sites}
 
 
-def log_key(workspace: Workspace, name: str) -> str:
-    """The key that the member's signed record names for its log: whose log it is, is not taken from the log."""
-    server = workspace.server_file.parent / "keys"
-    directory = server if name == SERVER else workspace.root / "sites" / name / "keys"
-    return str(ask("keys", "show", str(directory))["log_key"])
+def log_keys(workspace: Workspace) -> dict[str, str]:
+    """The key that each member's signed record names for its log: whose log it is, is not taken from the log."""
+    roster = ask("federation", "roster", str(workspace.root / "federation"))
+    return {row["member"]: row["log_key"] for row in roster["members"]}
 
 
 def audit_verdict(name: str, path: Path, key: str) -> Document:
@@ -82,7 +85,7 @@ def audit_verdict(name: str, path: Path, key: str) -> Document:
     return {"log": name, "path": str(path), "entries": verdict["entries"], "root": verdict["root"], "verified": True}
 
 
-def _site(workspace: Workspace, site: SiteSetting) -> Document:
+def _site(workspace: Workspace, site: SiteSetting, entries: Sequence[Document]) -> Document:
     """One site: who, on what budget, with which result."""
     spent, budget = _epsilon(workspace, site)
     honest = site.role is SiteRole.HONEST
@@ -92,7 +95,7 @@ def _site(workspace: Workspace, site: SiteSetting) -> Document:
         "role": str(site.role),
         "epsilon_spent": spent,
         "epsilon_budget": budget,
-        "kept": _kept(workspace, site) if honest else None,
+        "kept": _kept(entries) if honest else None,
         "exact_match": _exact_match(workspace, site) if honest else {},
     }
 
@@ -112,9 +115,9 @@ def _entries(workspace: Workspace, site: SiteSetting) -> list[Document]:
     return list(listed["entries"])
 
 
-def _kept(workspace: Workspace, site: SiteSetting) -> bool | None:
+def _kept(entries: Sequence[Document]) -> bool | None:
     """Whether an adapter that was learned from others was kept; None if none was tried."""
-    found = [row["type"] for row in _entries(workspace, site) if row["type"] in {"adapter.kept", "adapter.rolled_back"}]
+    found = [row["type"] for row in entries if row["type"] in {"adapter.kept", "adapter.rolled_back"}]
     return "adapter.kept" in found if found else None
 
 
@@ -124,7 +127,7 @@ def _exact_match(workspace: Workspace, site: SiteSetting) -> Document:
     stages = {stage: _right(workspace, site, stage) for stage in STAGES}
     result: Document = {}
     start = 0
-    for kind in workspace.kinds(site):
+    for kind in workspace.scale.kinds:
         rows = workspace.heldout(kind)
         result[kind] = {"known": {}, "missing": {}}
         for stage, right in stages.items():
@@ -201,10 +204,12 @@ def _adapter_bytes(workspace: Workspace, site: SiteSetting) -> int:
     return max((path.stat().st_size for path in adapters.glob("*/*.safetensors")), default=0)
 
 
-def _seconds(workspace: Workspace, statuses: Sequence[Document]) -> dict[str, float]:
+def _seconds(
+    workspace: Workspace, statuses: Sequence[Document], entries: Mapping[SiteSetting, Sequence[Document]]
+) -> dict[str, float]:
     """Per phase the time of the slowest honest site, and of the server's consensus."""
     honest = [site for site in workspace.sites if site.role is SiteRole.HONEST]
-    spent = [_site_seconds(workspace, site) for site in honest]
+    spent = [_site_seconds(workspace, site, entries[site]) for site in honest]
     consensus = sum(sum(status["report"]["seconds"].values()) for status in statuses if status["report"])
     train, answer, learn = (max(row[phase] for row in spent) for phase in ("train", "answer", "learn"))
     return {"train": train, "answer": answer, "consensus": consensus, "learn": learn}
@@ -217,7 +222,7 @@ _PHASES: dict[str, tuple[str, frozenset[str]]] = {
 }
 
 
-def _site_seconds(workspace: Workspace, site: SiteSetting) -> dict[str, float]:
+def _site_seconds(workspace: Workspace, site: SiteSetting, entries: Sequence[Document]) -> dict[str, float]:
     """How long one site trained, answered and learned, by the times of its audit entries.
 
     Answering has no entry of its own at its start: it begins when the measuring that follows training is written, or
@@ -228,7 +233,7 @@ def _site_seconds(workspace: Workspace, site: SiteSetting) -> dict[str, float]:
     before = 0.0
     scores = workspace.site(site) / "state" / "scores"
     measured = {path.name.partition(".")[0]: path.stat().st_mtime for path in scores.glob("*.local.json")}
-    for entry in _entries(workspace, site):
+    for entry in entries:
         at = datetime.fromisoformat(entry["time"]).timestamp()
         for phase, (first, last) in _PHASES.items():
             if entry["type"] == first:

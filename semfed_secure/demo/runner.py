@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 
 from semfed_secure.demo.children import Children, run_command, side_by_side
-from semfed_secure.demo.collect import Document, ask, collect, log_key, logs, round_status
+from semfed_secure.demo.collect import Document, ask, collect, log_keys, logs, round_status
 from semfed_secure.demo.picture import draw
 from semfed_secure.demo.plan import RoundPlan, SiteRole
 from semfed_secure.demo.progress import Progress
@@ -74,7 +74,7 @@ def _start_server(workspace: Workspace, children: Children) -> None:
 def _start_sites(workspace: Workspace, children: Children) -> None:
     """One process per site: the public command for the honest, a client of the public library for the others."""
     for site in workspace.sites:
-        config, rounds = str(workspace.site_file(site)), workspace.rounds(site)
+        config, rounds = str(workspace.site_file(site)), [plan.id for plan in workspace.scale.rounds]
         if site.role is SiteRole.HONEST:
             named = [part for name in rounds for part in ("--round", name)]
             children.start(site.id, ["-m", "semfed_secure.cli", "client", "run", "--config", config, *named])
@@ -92,17 +92,17 @@ def _hold(workspace: Workspace, plan: RoundPlan, children: Children, progress: P
     rule = workspace.scale.terms.get(plan.kind, ())
     run_command(["round", "open", *config, *terms, *prompts, *labels, *rule], environment=OFFLINE)
     progress.say(f"{plan.id} is open: {len(workspace.prompt_set(plan.kind).prompts)} prompts, {plan.kind}")
-    punctual = [site for site in workspace.sites if site.role is not SiteRole.LATE]
-    in_time = {site.id for site in punctual if plan.id in workspace.rounds(site)}
-    status = round_status(workspace, plan.id)
+    in_time = {site.id for site in workspace.sites if site.role is not SiteRole.LATE}
     with httpx.Client(base_url=workspace.url) as server:
+        # The public page first: what changes after it was read, wakes the loop, however long the other look takes.
+        page, status = _page(server, plan), round_status(workspace, plan.id)
         while status["state"] not in ENDED:
             answered = {*status["admitted"], *(row["member"] for row in status["refused"])}
             if status["state"] in TAKES_ANSWERS and in_time <= answered:
                 run_command(["round", "close", plan.id, *config], environment=OFFLINE)
                 progress.say(f"{plan.id} is closed")
-            _await_change(server, plan, workspace, children, progress)
-            status = round_status(workspace, plan.id)
+            _await_change(server, plan, page, workspace, children, progress)
+            page, status = _page(server, plan), round_status(workspace, plan.id)
     if status["state"] == "aborted":
         raise ConsensusError("SF403", f"{plan.id} was aborted: {status['reason']}")
     report = status["report"]
@@ -110,14 +110,22 @@ def _hold(workspace: Workspace, plan: RoundPlan, children: Children, progress: P
     progress.say(f"{plan.id} is published: {counts}")
 
 
+def _page(server: httpx.Client, plan: RoundPlan) -> Document:
+    """What the server tells everybody about the round."""
+    return dict(server.get(f"/v1/rounds/{plan.id}/status").json())
+
+
 def _await_change(
-    server: httpx.Client, plan: RoundPlan, workspace: Workspace, children: Children, progress: Progress
+    server: httpx.Client,
+    plan: RoundPlan,
+    page: Document,
+    workspace: Workspace,
+    children: Children,
+    progress: Progress,
 ) -> None:
-    """Until the server's public page of the round says something new; a refusal shows only in the operator's view."""
+    """Until the round's public page is not ``page`` any more; a refusal shows only in the operator's view."""
     deadline = time.monotonic() + LOOK_SECONDS
-    path = f"/v1/rounds/{plan.id}/status"
-    first = server.get(path).json()
-    while time.monotonic() < deadline and server.get(path).json() == first:
+    while time.monotonic() < deadline and _page(server, plan) == page:
         _watch(workspace, children, progress)
         time.sleep(POLL_SECONDS)
 
@@ -157,9 +165,11 @@ def write_report(report: Document, workspace: Workspace, directory: Path) -> lis
     document = directory / "report.json"
     document.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
+    keys = log_keys(workspace)
+
     def page(log: tuple[str, Path]) -> Path:
         target = directory / f"audit-{log[0]}.html"
-        ask("audit", "report", str(log[1]), "--out", str(target), "--key", log_key(workspace, log[0]))
+        ask("audit", "report", str(log[1]), "--out", str(target), "--key", keys[log[0]])
         return target
 
     pages = side_by_side(page, logs(workspace).items())

@@ -108,14 +108,10 @@ class Workspace:
         """The rows that ``kind`` is measured on."""
         return self.data.heldout[: self.scale.measured[kind]]
 
-    def kinds(self, site: SiteSetting) -> tuple[str, ...]:
-        """The output kinds that a site takes part in."""
-        writes = site.role is not SiteRole.HONEST or site.family in self.scale.writers
-        return tuple(kind for kind in self.scale.kinds if kind != "text" or writes)
-
-    def rounds(self, site: SiteSetting) -> tuple[str, ...]:
-        """The rounds that a site takes part in."""
-        return tuple(plan.id for plan in self.scale.rounds if plan.kind in self.kinds(site))
+    @property
+    def lexicon_file(self) -> Path:
+        """Public text: what open answers are made of."""
+        return self.root / "prompts" / "words.txt"
 
     def candidates(self, kind: str) -> tuple[str, ...]:
         """The labels to choose from, where the kind has some."""
@@ -143,11 +139,12 @@ def found(workspace: Workspace) -> None:
         _semfed(workspace, "keys", "create", "--federation", name, "--jurisdiction", jurisdiction, *keys)
 
     side_by_side(create_keys, members)
-    for _, directory in members.values():
-        _semfed(workspace, "federation", "add-member", str(root / "federation"), str(directory / "keys/member.record"))
+    records = [str(directory / "keys/member.record") for _, directory in members.values()]
+    _semfed(workspace, "federation", "add-member", str(root / "federation"), *records)
     server_keys = json.loads(run_command(["keys", "show", str(root / "server/keys"), "--json"], environment=OFFLINE))
     for kind in workspace.scale.kinds:
         _write_prompts(workspace, kind)
+    workspace.lexicon_file.write_text("".join(f"{row.text}\n" for row in workspace.data.prompts), encoding="utf-8")
     write_toml(workspace.server_file, _server_document(workspace))
     (workspace.server_file.parent / "state").mkdir(mode=0o700)
     for site in workspace.sites:
@@ -195,7 +192,7 @@ def _server_document(workspace: Workspace) -> dict[str, dict[str, object]]:
 def _furnish(workspace: Workspace, site: SiteSetting, server_key_ids: list[str]) -> None:
     """Records, public labelled sets, policy and configuration of one site."""
     directory, data = workspace.site(site), workspace.data
-    kinds = workspace.kinds(site)
+    kinds = workspace.scale.kinds
     records = data.records[site.id]
     write_lines(
         directory / "records.jsonl",
@@ -238,7 +235,7 @@ def _labelled(workspace: Workspace, rows: Mapping[str, Iterable[Row]]) -> Iterab
 def _site_document(workspace: Workspace, site: SiteSetting, entities: int) -> dict[str, dict[str, object]]:
     """``site.toml``; the public bound on the population is rounded up, as a hospital would state it."""
     description, training = workspace.data.description, workspace.scale.training
-    kinds = len(workspace.kinds(site))  # one record becomes at most one question of each kind
+    kinds = len(workspace.scale.kinds)  # one record becomes at most one question of each kind
     bound = -(-entities // 100) * 100
     return {
         "site": {"federation": description.federation, "member": site.id, "state": "state"},
@@ -258,6 +255,7 @@ def _site_document(workspace: Workspace, site: SiteSetting, entities: int) -> di
         "model.settings": {
             "threads": 1,
             "state_cache": str(workspace.root / "public-states"),
+            "lexicon": str(workspace.lexicon_file),
             **workspace.scale.settings.get(site.family, {}),
         },
         "privacy": {"mechanism": "dp_sgd", "epsilon": training.epsilon, "delta": training.delta},
@@ -275,7 +273,7 @@ def _policy(workspace: Workspace, site: SiteSetting, server_key_ids: list[str]) 
     """The data's policy with the grants that belong to this federation: server, prompt sets, model, approval."""
     description = workspace.data.description
     policy: dict[str, Any] = yaml.safe_load(workspace.data.policy.read_text(encoding="utf-8"))
-    digests = {kind: hex_digest(workspace.prompt_set(kind).digest) for kind in workspace.kinds(site)}
+    digests = {kind: hex_digest(workspace.prompt_set(kind).digest) for kind in workspace.scale.kinds}
     grants = policy["grants"]
     grants["kinds"] = sorted(digests)
     grants["prompts"] = sorted(digests.values())

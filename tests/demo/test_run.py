@@ -22,7 +22,6 @@ SCALE = Scale(
     name="tiny",
     honest=3,
     families=("tiny",),
-    writers=(),
     rounds=(RoundPlan("round-1", "votes"),),
     training=TRAINING,
     one_in={"votes": 1},

@@ -28,7 +28,6 @@ SCALE = Scale(
     name="test",
     honest=3,
     families=("one", "two"),
-    writers=("one",),
     rounds=ROUNDS,
     training=TRAINING,
     one_in=ONE_IN,
@@ -141,16 +140,6 @@ def test_which_records_carry_a_question_depends_on_no_other_record(workspace) ->
     for left_out in rows[:20]:
         rest = [row for row in rows if row is not left_out]
         assert [row for row in rest if drawn_for(row, 4)] == [row for row in drawn if row is not left_out]
-
-
-def test_a_family_that_does_not_write_is_granted_no_text(workspace) -> None:
-    """It takes part in the rounds of labels only, and its policy says so; a liar joins everything."""
-    writer, other, _, liar = workspace.sites
-    assert (workspace.rounds(writer), workspace.rounds(other)) == (("round-1", "round-2"), ("round-1",))
-    assert workspace.rounds(liar) == ("round-1", "round-2")
-    policy = load_policy(workspace.site(other) / "policy.yaml")
-    assert policy.grants.kinds == {"votes"}
-    assert policy.grants.prompts == {hex_digest(workspace.prompt_set("votes").digest)}
 
 
 def test_each_family_has_its_model_settings(workspace) -> None:
