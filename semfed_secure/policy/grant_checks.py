@@ -3,28 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from semfed_secure.policy.approvals import act_of, approvers, seats_filled
 from semfed_secure.policy.checks import Check, Measure, Question, at_least, at_most, covers, is_number, one_of
 from semfed_secure.policy.facts import Action, ReleaseFacts, TrainingFacts
-from semfed_secure.policy.limit_checks import of_kind, spends
+from semfed_secure.policy.limit_checks import spends
 from semfed_secure.units import Aggregation, Mechanism, OutputKind, Period
 
 if TYPE_CHECKING:
-    from semfed_secure.policy.document import DatasetGrant, PeerGrant
+    from collections.abc import Iterable
+
+    from semfed_secure.policy.document import DatasetGrant, Grants, PeerGrant
 
 Measurement = Callable[[Question], Measure | None]
 
-_checks: list[Check] = []
+
+def _listed(code: str, field: str, title: str, fact: str, names: Callable[[Grants], Iterable[str]]) -> Check:
+    """``fact`` is one of the names that the policy grants."""
+    section, observe = attrgetter(fact.partition(".")[0]), attrgetter(fact)
+
+    def measure(q: Question) -> Measure | None:
+        if section(q.facts) is None:
+            return None
+        observed, granted = observe(q.facts), frozenset(names(q.policy.grants))
+        return Measure(one_of(observed, granted), observed, granted)
+
+    return Check(code, field, title, measure)
 
 
-def _check(code: str, field: str, title: str) -> Callable[[Measurement], Measurement]:
-    def register(measure: Measurement) -> Measurement:
-        _checks.append(Check(code, field, title, measure))
-        return measure
+def _as_granted(code: str, title: str, fact: str, grant_of: Callable[[Question], object | None]) -> Check:
+    """``fact`` is what the grant of its subject says under the same name."""
+    subject, _, name = fact.partition(".")
+    observe, allow = attrgetter(fact), attrgetter(name)
 
-    return register
+    def measure(q: Question) -> Measure | None:
+        grant = grant_of(q)
+        if grant is None:
+            return None
+        observed, granted = observe(q.facts), allow(grant)
+        return Measure(observed == granted, observed, granted)
+
+    return Check(code, f"grants.{subject}s.{name}", title, measure)
 
 
 # -- facts that the action needs ------------------------------------------------------------------------------------
@@ -39,7 +60,6 @@ REQUIRED: dict[Action, tuple[str, ...]] = {
 }
 
 
-@_check("FACT-001", "default", "facts that the action needs")
 def _facts_present(q: Question) -> Measure:
     required = REQUIRED[Action(q.facts.action)]
     missing = [name for name in required if getattr(q.facts, name) is None]
@@ -49,19 +69,16 @@ def _facts_present(q: Question) -> Measure:
 # -- the document and the act -----------------------------------------------------------------------------------------
 
 
-@_check("POL-001", "effective.since", "policy is in force")
 def _begun(q: Question) -> Measure | None:
     since = q.policy.effective.since
     return None if since is None else Measure(since <= q.now, q.now, since)
 
 
-@_check("POL-002", "effective.until", "policy is in force")
 def _not_ended(q: Question) -> Measure | None:
     until = q.policy.effective.until
     return None if until is None else Measure(q.now < until, q.now, until)
 
 
-@_check("ACT-001", "grants.actions", "action")
 def _action_granted(q: Question) -> Measure:
     granted = q.policy.grants.actions
     return Measure(one_of(q.facts.action, granted), q.facts.action, granted)
@@ -75,32 +92,6 @@ def _dataset(q: Question) -> DatasetGrant | None:
     return None if q.facts.dataset is None else q.policy.dataset(q.facts.dataset.id)
 
 
-@_check("DATA-001", "grants.datasets", "data set")
-def _dataset_granted(q: Question) -> Measure | None:
-    if q.facts.dataset is None:
-        return None
-    names = frozenset(grant.id for grant in q.policy.grants.datasets)
-    return Measure(one_of(q.facts.dataset.id, names), q.facts.dataset.id, names)
-
-
-@_check("DATA-002", "grants.datasets.population", "population of the data set")
-def _population_granted(q: Question) -> Measure | None:
-    grant = _dataset(q)
-    if grant is None or q.facts.dataset is None:
-        return None
-    return Measure(q.facts.dataset.population == grant.population, q.facts.dataset.population, grant.population)
-
-
-@_check("DATA-003", "grants.datasets.classification", "classification of the data set")
-def _classification_granted(q: Question) -> Measure | None:
-    grant = _dataset(q)
-    if grant is None or q.facts.dataset is None:
-        return None
-    observed = q.facts.dataset.classification
-    return Measure(observed == grant.classification, observed, grant.classification)
-
-
-@_check("DATA-004", "limits.data.deidentification", "ways of de-identification")
 def _deidentified(q: Question) -> Measure | None:
     grant, allowed = _dataset(q), q.policy.limits.data.deidentification
     if grant is None or allowed is None:
@@ -108,7 +99,6 @@ def _deidentified(q: Question) -> Measure | None:
     return Measure(one_of(grant.deidentification, allowed), grant.deidentification, allowed)
 
 
-@_check("DATA-007", "limits.data.dataset_prefixes", "data set names begin with")
 def _prefixed(q: Question) -> Measure | None:
     allowed = q.policy.limits.data.dataset_prefixes
     if q.facts.dataset is None or allowed is None:
@@ -125,32 +115,23 @@ def _spending(q: Question) -> list[ReleaseFacts | TrainingFacts]:
     return [section for name, section in sections if section is not None and spends(name)(q.facts)]
 
 
-@_check("DP-001", "grants.mechanisms", "privacy mechanisms")
 def _mechanism_granted(q: Question) -> Measure | None:
     used = [section.mechanism for section in (q.facts.release, q.facts.training) if section is not None]
     granted = q.policy.grants.mechanisms
     return Measure(all(one_of(name, granted) for name in used), used, granted) if used else None
 
 
-@_check("DP-002", "grants.datasets.budgets", "lifetime epsilon of the population")
-def _epsilon_within_budget(q: Question) -> Measure | None:
-    grant, spending = _dataset(q), _spending(q)
-    if grant is None or not spending:
-        return None
-    totals, allowed = [section.epsilon_total for section in spending], grant.lifetime.epsilon
-    return Measure(all(at_most(total, allowed) for total in totals), totals, allowed)
+def _within_lifetime(fact: str, limit: str) -> Measurement:
+    def measure(q: Question) -> Measure | None:
+        grant, spending = _dataset(q), _spending(q)
+        if grant is None or not spending:
+            return None
+        observed, allowed = [getattr(section, fact) for section in spending], getattr(grant.lifetime, limit)
+        return Measure(all(at_most(one, allowed) for one in observed), observed, allowed)
+
+    return measure
 
 
-@_check("DP-003", "grants.datasets.budgets", "delta")
-def _delta_within_budget(q: Question) -> Measure | None:
-    grant, spending = _dataset(q), _spending(q)
-    if grant is None or not spending:
-        return None
-    deltas, allowed = [section.delta for section in spending], grant.lifetime.delta
-    return Measure(all(at_most(delta, allowed) for delta in deltas), deltas, allowed)
-
-
-@_check("DP-006", "default", "outputs under dp_sgd come from a model trained with it")
 def _dp_sgd_is_true(q: Question) -> Measure | None:
     release = q.facts.release
     if release is None or release.mechanism != Mechanism.DP_SGD:
@@ -158,7 +139,6 @@ def _dp_sgd_is_true(q: Question) -> Measure | None:
     return Measure(release.model_trained_with_dp is True, release.model_trained_with_dp, True)
 
 
-@_check("BUD-001", "grants.datasets.budgets", "ledger's account of the population, at a delta no larger than granted")
 def _ledger_known(q: Question) -> Measure | None:
     grant = _dataset(q)
     if grant is None or not _spending(q):
@@ -170,7 +150,6 @@ def _ledger_known(q: Question) -> Measure | None:
     return Measure(known, (q.budget.population, q.budget.delta), (grant.population, delta))
 
 
-@_check("BUD-002", "grants.datasets.budgets", "epsilon spent in each period, with room left where more is spent")
 def _no_period_exhausted(q: Question) -> Measure | None:
     grant, spending, account = _dataset(q), _spending(q), q.budget
     if grant is None or not spending or account is None:
@@ -186,7 +165,6 @@ def _no_period_exhausted(q: Question) -> Measure | None:
     return Measure(ok, spent, granted)
 
 
-@_check("BUD-003", "default", "declared lifetime epsilon, not below what the ledger has")
 def _total_not_below_ledger(q: Question) -> Measure | None:
     spending, account = _spending(q), q.budget
     if not spending or account is None:
@@ -198,15 +176,6 @@ def _total_not_below_ledger(q: Question) -> Measure | None:
 # -- what leaves ------------------------------------------------------------------------------------------------------
 
 
-@_check("KIND-001", "grants.kinds", "kind of output")
-def _kind_granted(q: Question) -> Measure | None:
-    if q.facts.release is None:
-        return None
-    granted = q.policy.grants.kinds
-    return Measure(one_of(q.facts.release.kind, granted), q.facts.release.kind, granted)
-
-
-@_check("KIND-004", "default", "mechanism and aggregation that can carry this kind of output")
 def _kind_fits(q: Question) -> Measure | None:
     release = q.facts.release
     if release is None:
@@ -218,47 +187,23 @@ def _kind_fits(q: Question) -> Measure | None:
     return Measure(not votes_only and not summed_text, observed, "record_histogram for votes; direct for text")
 
 
-@_check("DET-002", "default", "detectors ended without error")
 def _detectors_ended(q: Question) -> Measure | None:
     release = q.facts.release
     return None if release is None else Measure(release.detector_error is False, release.detector_error, False)
 
 
 def _tolerated(kind: OutputKind) -> Measurement:
-    here = of_kind(kind)
-
     def measure(q: Question) -> Measure | None:
-        tolerated = getattr(q.policy.limits.release, kind.value).tolerated_findings
-        if q.facts.release is None or not here(q.facts) or tolerated is None:
+        release, tolerated = q.facts.release, getattr(q.policy.limits.release, kind.value).tolerated_findings
+        if release is None or release.kind != kind or tolerated is None:
             return None
-        found = frozenset(name for name, count in q.facts.release.findings.items() if count != 0)
+        found = frozenset(name for name, count in release.findings.items() if count != 0)
         return Measure(found <= tolerated, found, tolerated)
 
     return measure
 
 
-for _kind in OutputKind:
-    _field = f"limits.release.{_kind.value}.tolerated_findings"
-    _check("DET-004", _field, "kinds of finding in the outputs")(_tolerated(_kind))
-
-
 # -- prompts, models, peers ------------------------------------------------------------------------------------------
-
-
-@_check("PRM-001", "grants.prompts", "prompt set")
-def _prompts_granted(q: Question) -> Measure | None:
-    if q.facts.prompts is None:
-        return None
-    granted = q.policy.grants.prompts
-    return Measure(one_of(q.facts.prompts.digest, granted), q.facts.prompts.digest, granted)
-
-
-@_check("MOD-001", "grants.models", "model family")
-def _family_granted(q: Question) -> Measure | None:
-    if q.facts.model is None:
-        return None
-    families = frozenset(grant.family for grant in q.policy.grants.models)
-    return Measure(one_of(q.facts.model.family, families), q.facts.model.family, families)
 
 
 def _digests(q: Question) -> frozenset[str | None]:
@@ -266,7 +211,6 @@ def _digests(q: Question) -> frozenset[str | None]:
     return frozenset(grant.digest for grant in q.policy.grants.models if grant.family == family)
 
 
-@_check("MOD-002", "grants.models.digest", "weights of the model")
 def _weights_granted(q: Question) -> Measure | None:
     if q.facts.model is None:
         return None
@@ -275,7 +219,6 @@ def _weights_granted(q: Question) -> Measure | None:
     return Measure(None in granted or one_of(q.facts.model.digest, pinned), q.facts.model.digest, pinned)
 
 
-@_check("MOD-002", "limits.models.pinned_weights", "weights of the model, pinned by digest")
 def _weights_pinned(q: Question) -> Measure | None:
     if q.facts.model is None or q.policy.limits.models.pinned_weights is not True:
         return None
@@ -290,23 +233,6 @@ def _peer(q: Question) -> PeerGrant | None:
     return next((grant for grant in q.policy.grants.peers if grant.server_id == peer.server_id), None)
 
 
-@_check("PEER-001", "grants.peers", "server")
-def _server_granted(q: Question) -> Measure | None:
-    if q.facts.peer is None:
-        return None
-    names = frozenset(grant.server_id for grant in q.policy.grants.peers)
-    return Measure(one_of(q.facts.peer.server_id, names), q.facts.peer.server_id, names)
-
-
-@_check("PEER-002", "grants.peers.federation", "federation of the server")
-def _federation_granted(q: Question) -> Measure | None:
-    grant = _peer(q)
-    if grant is None or q.facts.peer is None:
-        return None
-    return Measure(q.facts.peer.federation == grant.federation, q.facts.peer.federation, grant.federation)
-
-
-@_check("PEER-003", "grants.peers.signing_key_ids", "signing keys of the server")
 def _server_keys_pinned(q: Question) -> Measure | None:
     grant = _peer(q)
     if grant is None or q.facts.peer is None:
@@ -315,20 +241,11 @@ def _server_keys_pinned(q: Question) -> Measure | None:
     return Measure(bool(observed) and covers(grant.signing_key_ids, set(observed)), observed, grant.signing_key_ids)
 
 
-@_check("PEER-004", "grants.peers.jurisdiction", "jurisdiction of the server")
-def _jurisdiction_granted(q: Question) -> Measure | None:
-    grant = _peer(q)
-    if grant is None or q.facts.peer is None:
-        return None
-    return Measure(q.facts.peer.jurisdiction == grant.jurisdiction, q.facts.peer.jurisdiction, grant.jurisdiction)
-
-
 # -- approvals ---------------------------------------------------------------------------------------------------------
 
 APPROVAL = "APR-001"
 
 
-@_check(APPROVAL, "limits.approvals", "approvals")
 def _approved(q: Question) -> Measure | None:
     act = act_of(q.facts)
     required = None if act is None else getattr(q.policy.limits.approvals, act.value)
@@ -339,4 +256,57 @@ def _approved(q: Question) -> Measure | None:
     return Measure(seats_filled(required, found) == sum(required.values()), observed, required)
 
 
-GRANT_CHECKS: tuple[Check, ...] = tuple(_checks)
+GRANT_CHECKS: tuple[Check, ...] = (
+    Check("FACT-001", "default", "facts that the action needs", _facts_present),
+    Check("POL-001", "effective.since", "policy is in force", _begun),
+    Check("POL-002", "effective.until", "policy is in force", _not_ended),
+    Check("ACT-001", "grants.actions", "action", _action_granted),
+    _listed("DATA-001", "grants.datasets", "data set", "dataset.id", lambda g: (d.id for d in g.datasets)),
+    _as_granted("DATA-002", "population of the data set", "dataset.population", _dataset),
+    _as_granted("DATA-003", "classification of the data set", "dataset.classification", _dataset),
+    Check("DATA-004", "limits.data.deidentification", "ways of de-identification", _deidentified),
+    Check("DATA-007", "limits.data.dataset_prefixes", "data set names begin with", _prefixed),
+    Check("DP-001", "grants.mechanisms", "privacy mechanisms", _mechanism_granted),
+    Check(
+        "DP-002",
+        "grants.datasets.budgets",
+        "lifetime epsilon of the population",
+        _within_lifetime("epsilon_total", "epsilon"),
+    ),
+    Check("DP-003", "grants.datasets.budgets", "delta", _within_lifetime("delta", "delta")),
+    Check("DP-006", "default", "outputs under dp_sgd come from a model trained with it", _dp_sgd_is_true),
+    Check(
+        "BUD-001",
+        "grants.datasets.budgets",
+        "ledger's account of the population, at a delta no larger than granted",
+        _ledger_known,
+    ),
+    Check(
+        "BUD-002",
+        "grants.datasets.budgets",
+        "epsilon spent in each period, with room left where more is spent",
+        _no_period_exhausted,
+    ),
+    Check("BUD-003", "default", "declared lifetime epsilon, not below what the ledger has", _total_not_below_ledger),
+    _listed("KIND-001", "grants.kinds", "kind of output", "release.kind", lambda g: g.kinds),
+    Check("KIND-004", "default", "mechanism and aggregation that can carry this kind of output", _kind_fits),
+    Check("DET-002", "default", "detectors ended without error", _detectors_ended),
+    *(
+        Check(
+            "DET-004",
+            f"limits.release.{kind.value}.tolerated_findings",
+            "kinds of finding in the outputs",
+            _tolerated(kind),
+        )
+        for kind in OutputKind
+    ),
+    _listed("PRM-001", "grants.prompts", "prompt set", "prompts.digest", lambda g: g.prompts),
+    _listed("MOD-001", "grants.models", "model family", "model.family", lambda g: (m.family for m in g.models)),
+    Check("MOD-002", "grants.models.digest", "weights of the model", _weights_granted),
+    Check("MOD-002", "limits.models.pinned_weights", "weights of the model, pinned by digest", _weights_pinned),
+    _listed("PEER-001", "grants.peers", "server", "peer.server_id", lambda g: (p.server_id for p in g.peers)),
+    _as_granted("PEER-002", "federation of the server", "peer.federation", _peer),
+    Check("PEER-003", "grants.peers.signing_key_ids", "signing keys of the server", _server_keys_pinned),
+    _as_granted("PEER-004", "jurisdiction of the server", "peer.jurisdiction", _peer),
+    Check(APPROVAL, "limits.approvals", "approvals", _approved),
+)
