@@ -56,7 +56,12 @@ DecimalText = Annotated[Decimal, BeforeValidator(_decimal)]
 
 
 class IdentitySection(Section):
-    """The directory of the member's key files and, unless ``SEMFED_PASSPHRASE`` holds it, the passphrase's file."""
+    """The member's private keys.
+
+    Attributes:
+        keys: The directory that ``semfed keys create`` made.
+        passphrase_file: Holds their passphrase; without it the variable ``SEMFED_PASSPHRASE`` does.
+    """
 
     keys: FilePath
     passphrase_file: FilePath | None = None

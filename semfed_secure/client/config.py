@@ -25,7 +25,13 @@ Text = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class SiteSection(Section):
-    """Who this site is, and the directory where it remembers everything (ledger, log, outbox, adapters)."""
+    """Who this site is, and where it remembers everything.
+
+    Attributes:
+        federation: The federation's name.
+        member: This site's id there, as its member record says it.
+        state: Directory of the ledger, the audit log, the outbox and the adapters; made if it is missing.
+    """
 
     federation: Name
     member: Name
@@ -35,7 +41,10 @@ class SiteSection(Section):
 class FederationSection(Section):
     """The federation root that the site trusts, and the server that it takes part with.
 
-    ``root_digest`` pins the root on purpose; without it the first one seen is pinned.
+    Attributes:
+        root: The file ``federation.root`` that the founders of the federation hand out.
+        server_id: The server's member id.
+        root_digest: Pins the root on purpose; without it the first one seen is pinned.
     """
 
     root: FilePath
@@ -44,14 +53,24 @@ class FederationSection(Section):
 
 
 class ServerSection(Section):
-    """Where the server is reached; who it is, is decided by its signatures."""
+    """Where the server is reached; who it is, is decided by its signatures.
+
+    Attributes:
+        url: Its address.
+        timeout_seconds: How long one request may take.
+    """
 
     url: Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
     timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 30.0
 
 
 class PolicySection(Section):
-    """The site's policy. ``digest`` pins it on purpose; without it the first one seen is pinned."""
+    """The policy that decides whatever this site does.
+
+    Attributes:
+        file: The policy, YAML or TOML.
+        digest: Pins it on purpose; without it the first one seen is pinned.
+    """
 
     file: FilePath
     digest: PrintedDigest | None = None
@@ -60,8 +79,15 @@ class PolicySection(Section):
 class DataSection(Section):
     """The private data: which data set, whose data it is, and public bounds on it.
 
-    ``population`` is the stable id of the people behind the data: the privacy budget belongs to it, so an extract
-    under a new name refills nothing. ``population_bound`` is a public upper bound on the number of entities.
+    Attributes:
+        dataset: The data set's id, as the policy grants it.
+        population: The stable id of the people behind the data: the privacy budget belongs to it, so an extract
+            under a new name refills nothing.
+        classification: What kind of data it is, in the policy's words, such as ``phi`` or ``synthetic``.
+        population_bound: A public upper bound on the number of entities.
+        max_records_per_entity: How many records of one entity count; further ones are left out.
+        records: The private records that the commands read, JSON lines with ``entity_id``, ``prompt`` and
+            ``completion``; without it they are named by ``--records``.
     """
 
     dataset: Text
@@ -73,9 +99,15 @@ class DataSection(Section):
 
 
 class LocalModelSection(Section):
-    """Weights on this machine: ``source`` is a directory, or the hub name of one that lies in the local cache.
+    """Weights on this machine.
 
-    ``digest`` pins the weights on purpose; without it the first ones seen are pinned.
+    Attributes:
+        kind: This kind of model.
+        source: A directory, or a hub name (``name`` or ``name@revision``) that is fetched unless ``HF_HUB_OFFLINE=1``;
+            safetensors only, never remote code.
+        family: The model's name in policies.
+        digest: Pins the weights on purpose; without it the first ones seen are pinned.
+        settings: How the model is adapted; the table below.
     """
 
     kind: Literal["local"]
@@ -86,7 +118,18 @@ class LocalModelSection(Section):
 
 
 class RemoteModelSection(Section):
-    """A model behind an OpenAI-compatible endpoint; ``api_key_file`` holds its bearer token, if it wants one."""
+    """A model behind an OpenAI-compatible endpoint: it answers, and nothing of it is trained here.
+
+    Attributes:
+        kind: This kind of model.
+        source: Base of the API; plain HTTP only to this machine.
+        name: The model's name at the endpoint.
+        family: The model's name in policies.
+        scoring: How candidates are compared: ``choice`` shows them numbered and reads the number that the model
+            answers, ``likelihood`` sums the log-probabilities of their tokens.
+        api_key_file: Holds the bearer token, if the endpoint wants one.
+        timeout_seconds: How long one request may take.
+    """
 
     kind: Literal["openai"]
     source: Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
@@ -98,7 +141,14 @@ class RemoteModelSection(Section):
 
 
 class TrainingSection(Section):
-    """One private training run: how many steps, of how many expected entities, clipped where."""
+    """One private training run; the noise follows from it and from what the run may cost.
+
+    Attributes:
+        steps: Steps of gradient descent.
+        expected_entities: Entities in one step, on average; at most ``data.population_bound``. Their ratio is the
+            sampling rate.
+        clip_norm: Largest L2 norm of one entity's part of a gradient; what is longer is scaled down.
+    """
 
     steps: Positive = 15
     expected_entities: Positive = 200
@@ -106,7 +156,14 @@ class TrainingSection(Section):
 
 
 class PrivacySection(Section):
-    """How outputs are protected, and what one charge (a training run, or a noised release) may cost by itself."""
+    """How outputs are protected, and what one charge (a training run, or a noised release) may cost by itself.
+
+    Attributes:
+        mechanism: ``dp_sgd`` trains with noise, ``record_histogram`` noises the votes of the site's own records,
+            ``unsafe_no_noise`` protects nothing and needs a policy that allows it.
+        epsilon: Cost of one charge; absent under ``unsafe_no_noise``, required otherwise.
+        delta: The same, for delta.
+    """
 
     mechanism: Mechanism
     epsilon: DecimalText | None = None
@@ -124,6 +181,10 @@ class ValidationSection(Section):
     """Public labelled prompts by which a new adapter is kept or rolled back.
 
     Never private data: the score decides what happens next, and that must not depend on records outside the ledger.
+
+    Attributes:
+        file: JSON lines with ``prompt``, ``answer`` and, for a closed question, ``candidates``.
+        max_score_drop: By how much the share of right answers may fall before a new adapter is rolled back.
     """
 
     file: FilePath
@@ -131,7 +192,11 @@ class ValidationSection(Section):
 
 
 class EvaluationSection(Section):
-    """Public labelled prompts whose scores are written to the state directory and decide nothing."""
+    """Public labelled prompts whose scores are written to the state directory and decide nothing.
+
+    Attributes:
+        file: JSON lines, as under ``[validation]``.
+    """
 
     file: FilePath
 

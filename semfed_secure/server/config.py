@@ -27,7 +27,12 @@ Ppm = Annotated[int, Field(ge=0, le=1_000_000)]
 class ServerSection(Section):
     """Who the server is, where it remembers everything, and where it listens.
 
-    ``database`` is a path beside this file or a ``postgresql://`` URL.
+    Attributes:
+        federation: The federation's name.
+        member: The server's id there, as its member record says it.
+        database: A path beside this file, whose directory exists, or a ``postgresql://`` URL.
+        host: The address that it listens on.
+        port: The TCP port; 0 takes a free one and prints it.
     """
 
     federation: Name
@@ -41,6 +46,10 @@ class FederationSection(Section):
     """The federation root that the server trusts, and the roster that the root publishes.
 
     The roster is read again whenever its file changes; an older or unverified one is refused and the last good kept.
+
+    Attributes:
+        root: The file ``federation.root``.
+        roster: The newest roster that the root signed.
     """
 
     root: FilePath
@@ -62,13 +71,25 @@ class LimitsSection(Section):
 
 
 class EmbedderSection(Section):
-    """The sentence embedder for ``text`` rounds: a directory beside this file or anywhere, or a hub name."""
+    """The sentence embedder; ``text`` rounds need one.
+
+    Attributes:
+        source: A directory, or a hub name that is fetched unless ``HF_HUB_OFFLINE=1``; safetensors only.
+    """
 
     source: Annotated[str, AfterValidator(model_source)]
 
 
 class FloorSection(Section):
-    """The weakest declared privacy that a round admits; declared by clients, not proven."""
+    """The weakest declared privacy that a round admits; declared by clients, not proven.
+
+    Attributes:
+        max_epsilon: Largest lifetime epsilon.
+        max_delta: Largest delta.
+        unit: Whose presence is hidden.
+        relation: Which data sets count as neighbours.
+        mechanisms: The mechanisms that are admitted.
+    """
 
     max_epsilon: PositiveDecimal = Decimal(8)
     max_delta: PositiveDecimal = Decimal("0.00001")
