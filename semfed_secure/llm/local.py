@@ -47,7 +47,7 @@ class LocalModel:
         loaded = load_causal_model(source)
         self.weights_digest: Digest = loaded.digest
         self._settings = settings
-        self._wording = Wording(loaded.tokenizer)
+        self._wording = Wording(loaded.tokenizer, most=settings.max_tokens)
         self._lexicon = None if settings.lexicon is None else self._wording.lexicon(_text(settings.lexicon))
         self._split = verify_split(SplitModel(loaded.model, layers=settings.layers), loaded.model)
         self._adapter = LoraAdapter(loaded.model, settings)

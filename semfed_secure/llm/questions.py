@@ -26,10 +26,11 @@ class Fork:
 class Wording:
     """Turns texts into tokens, the same way for training and for answering.
 
-    A completion follows its prompt after one space, and an open answer ends with the end-of-text token.
+    A completion follows its prompt after one space, and an open answer ends with the end-of-text token. Of a prompt
+    longer than ``most`` tokens the last ones count, whatever stands before: one text cannot take all memory.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Any, *, most: int) -> None:
         """Use a model's own tokenizer.
 
         Raises:
@@ -37,13 +38,13 @@ class Wording:
         """
         if tokenizer.eos_token_id is None:
             raise ConfigurationError("SF131", "the tokenizer names no end-of-text token")
-        self._tokenizer = tokenizer
+        self._tokenizer, self._most = tokenizer, most
         self.end: int = tokenizer.eos_token_id
 
     def prompt(self, text: str) -> list[int]:
-        """The tokens of a prompt, with whatever the tokenizer opens a text with; at least one."""
+        """The tokens of a prompt, with whatever the tokenizer opens a text with; at least one, at most ``most``."""
         tokens: list[int] = self._tokenizer(text).input_ids
-        return tokens or [self.end]
+        return tokens[-self._most :] or [self.end]
 
     def completion(self, text: str) -> list[int]:
         """The tokens of an answer after its prompt, without an end."""

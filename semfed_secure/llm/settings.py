@@ -28,6 +28,7 @@ class LocalSettings(BaseModel):
         label_epochs: Passes over the pseudo-labels.
         label_batch: Pseudo-labels per step.
         batch: Texts per forward pass; bounds memory.
+        max_tokens: Of a longer question only the last tokens are read; bounds memory.
         threads: Threads of one process; 1 where processes share cores.
         state_cache: Absolute path of a directory that processes of one machine and user share, for the states of
             public prompts only.
@@ -46,6 +47,7 @@ class LocalSettings(BaseModel):
     label_epochs: Count = 8
     label_batch: Count = 64
     batch: Count = 64
+    max_tokens: Count = 512
     threads: Count | None = None
     state_cache: Path | None = None
     lexicon: Path | None = None

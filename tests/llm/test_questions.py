@@ -10,7 +10,7 @@ from semfed_secure.errors import ConfigurationError
 from semfed_secure.llm.questions import Wording
 from tests.llm import tiny
 
-WORDING = Wording(tiny.tokenizer())
+WORDING = Wording(tiny.tokenizer(), most=512)
 
 
 def test_names_that_part_at_their_first_token_have_one_fork() -> None:
@@ -32,6 +32,13 @@ def test_forks_single_out_each_candidate(candidates: list[str]) -> None:
     for candidate, path in zip(candidates, paths, strict=True):
         row = (*WORDING.completion(candidate), WORDING.end)
         assert all(row[: len(shared) + 1] == (*shared, token) for shared, token in path)
+
+
+@given(st.text(max_size=60), st.integers(1, 20))
+def test_of_a_long_prompt_the_last_tokens_count(text: str, most: int) -> None:
+    """Never more than ``most``, never none, and nothing changes for a prompt that fits."""
+    whole = WORDING.prompt(text)
+    assert Wording(tiny.tokenizer(), most=most).prompt(text) == whole[-most:]
 
 
 def test_candidates_that_read_the_same_are_refused() -> None:
@@ -57,5 +64,5 @@ def test_a_tokenizer_without_an_end_is_refused() -> None:
     endless = tiny.tokenizer()
     endless.eos_token = None
     with pytest.raises(ConfigurationError) as caught:
-        Wording(endless)
+        Wording(endless, most=9)
     assert caught.value.code == "SF131"

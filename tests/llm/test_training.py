@@ -100,7 +100,7 @@ def world(family: str = "llama", *, lexicon: str | None = None) -> World:
     model = tiny.causal(family)
     split, adapter = SplitModel(model, layers=2), LoraAdapter(model, tiny.SETTINGS)
     tiny.stir(adapter)
-    wording = Wording(tiny.tokenizer())
+    wording = Wording(tiny.tokenizer(), most=512)
 
     def read(reading: Reading) -> States:
         with adapter.off():
