@@ -17,30 +17,31 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from semfed_secure.audit.tiles import parse_tile_path, read_tile
 from semfed_secure.errors import CATALOGUE, PeerError, SemfedError
 from semfed_secure.ids import DIGEST_BYTES, Digest, RoundId, is_name
 from semfed_secure.server.admission import body_limit
+from semfed_secure.server.bodies import Bodies, BusyError
 from semfed_secure.server.metrics import render_metrics
 from semfed_secure.server.round import FINAL, RoundState
 from semfed_secure.storage import round_rows
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from semfed_secure.server.bodies import Body
     from semfed_secure.server.service import Service
 
 COSE = "application/cose"
 PROBLEM = "application/problem+json"
 TICK_SECONDS = 0.25
 """How often rounds are looked at."""
-BODY_SECONDS = 60
-"""How long a body may take to arrive: a phone line carries the largest votes bundle in less."""
-BODIES_AT_ONCE = 8
-"""Bodies held in memory at the same time."""
+JUDGED_AT_ONCE = 8
+"""Contributions that are judged at the same time; the other threads stay free for readers."""
 
 # What is not in this table is the sender's fault: 400.
 _STATUS = {
@@ -72,7 +73,8 @@ def create_app(service: Service, *, tick_seconds: float = TICK_SECONDS) -> FastA
         lifespan=lambda app: _lifespan(app, service, tick_seconds),
     )
     app.state.service, app.state.draining = service, False
-    app.state.bodies = asyncio.Semaphore(BODIES_AT_ONCE)
+    app.state.bodies = Bodies(service.context.limits.max_body_bytes)
+    app.state.judging = asyncio.Semaphore(JUDGED_AT_ONCE)
     app.state.answers = Counter[int]()
     app.include_router(_rounds)
     app.include_router(_public)
@@ -80,6 +82,7 @@ def create_app(service: Service, *, tick_seconds: float = TICK_SECONDS) -> FastA
     app.exception_handler(SemfedError)(_on_refusal)
     app.exception_handler(RequestValidationError)(_on_bad_request)
     app.exception_handler(HTTPException)(_on_http_error)
+    app.exception_handler(BusyError)(_on_busy)
     app.exception_handler(Exception)(_on_defect)
     return app
 
@@ -135,13 +138,14 @@ async def contribute(round_id: str, request: Request) -> Response:
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != COSE:
         raise HTTPException(415)
     limit = await run_in_threadpool(_limit, service, round_id)
-    async with request.app.state.bodies:
+    with request.app.state.bodies.one_of(request.client.host if request.client else "") as place:
         try:
-            body = await _read(request, limit)
+            body = await _read(request, place, limit)
         except PeerError as refusal:
             service.coordinator.refusals.count(RoundId(round_id), refusal.code)
             raise
-        answer = await run_in_threadpool(service.coordinator.receive, RoundId(round_id), body)
+        async with request.app.state.judging:
+            answer = await run_in_threadpool(service.coordinator.receive, RoundId(round_id), body)
     return Response(answer.receipt, status_code=201 if answer.admitted else 422, media_type=COSE)
 
 
@@ -286,22 +290,15 @@ def _limit(service: Service, round_id: str) -> int:
         raise
 
 
-async def _read(request: Request, limit: int) -> bytes:
+async def _read(request: Request, place: Body, limit: int) -> bytes:
     """The body, given up at the first byte beyond ``limit``, whatever the headers promised."""
-    too_large = PeerError("SF301", f"a body of at most {limit} bytes was expected", limit_bytes=limit)
     promised = request.headers.get("content-length", "0")
     if not promised.isdigit() or len(promised) > 12 or int(promised) > limit:
-        raise too_large
-    body = bytearray()
+        raise PeerError("SF301", f"a body of at most {limit} bytes was expected", limit_bytes=limit)
     try:
-        async with asyncio.timeout(BODY_SECONDS):
-            async for part in request.stream():
-                if len(body) + len(part) > limit:
-                    raise too_large
-                body += part
-    except TimeoutError:
-        raise HTTPException(408) from None
-    return bytes(body)
+        return await place.read(request.stream(), limit=limit)
+    except (TimeoutError, ClientDisconnect):
+        raise HTTPException(408, headers=_HANG_UP) from None
 
 
 class _Counting:
@@ -324,7 +321,9 @@ _HANG_UP = {"connection": "close"}  # else the rest of an endless body would sti
 _HEADERS = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
 
 
-def _problem(status_code: int, *, code: str | None, title: str, headers: dict[str, str] | None = None) -> JSONResponse:
+def _problem(
+    status_code: int, *, code: str | None, title: str, headers: Mapping[str, str] | None = None
+) -> JSONResponse:
     # RFC 9457; the caller learns the code and its public title, never our sentence or fields (no oracle).
     document = {"type": "about:blank", "title": title, "status": status_code}
     if code is not None:
@@ -348,8 +347,11 @@ async def _on_bad_request(_request: Request, _error: Exception) -> JSONResponse:
 
 async def _on_http_error(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    headers = _HANG_UP if error.status_code == 408 else None
-    return _problem(error.status_code, code=None, title=error.detail, headers=headers)
+    return _problem(error.status_code, code=None, title=error.detail, headers=error.headers)
+
+
+async def _on_busy(_request: Request, _error: Exception) -> JSONResponse:
+    return _problem(503, code=None, title="Service Unavailable", headers={**_HANG_UP, "retry-after": "1"})
 
 
 async def _on_defect(_request: Request, _error: Exception) -> JSONResponse:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import select
 import socket
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -20,7 +21,7 @@ from semfed_secure.client.transport import HttpTransport
 from semfed_secure.errors import ConsensusError, PeerError
 from semfed_secure.identity.records import Role
 from semfed_secure.ids import RoundId
-from semfed_secure.server import http as server_http
+from semfed_secure.server import bodies
 from semfed_secure.server.config import LimitsSection
 from semfed_secure.server.http import COSE, PROBLEM, create_app
 from semfed_secure.server.service import Service
@@ -37,11 +38,11 @@ POST = {"content-type": COSE}
 
 
 @contextmanager
-def serving(world: World) -> Iterator[httpx.Client]:
+def serving(world: World, *, log_level: str = "critical") -> Iterator[httpx.Client]:
     """The world's server behind uvicorn, in a thread."""
     app = create_app(Service(world.context, version="0"), tick_seconds=0.02)
     server = uvicorn.Server(
-        uvicorn.Config(app, host="127.0.0.1", port=0, log_level="critical", lifespan="on", ws="none")
+        uvicorn.Config(app, host="127.0.0.1", port=0, log_level=log_level, lifespan="on", ws="none")
     )
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -72,9 +73,9 @@ def test_a_whole_round_through_the_clients_own_transport(world: World) -> None:
         assert transport.prompts(manifest.prompt_set_digest) == world.server.store.terms(ROUND).prompt_set_bytes
         with pytest.raises(ConsensusError, match="SF401"):
             transport.consensus(ROUND)
-        bodies = [post(name, manifest) for name in SITES]
-        receipts = [transport.post(ROUND, body) for body in bodies]
-        assert [transport.post(ROUND, body) for body in bodies] == receipts
+        sent = [post(name, manifest) for name in SITES]
+        receipts = [transport.post(ROUND, body) for body in sent]
+        assert [transport.post(ROUND, body) for body in sent] == receipts
         deadline = time.monotonic() + 10
         while client.get(f"/v1/rounds/{ROUND}/status").json()["state"] != "published":
             assert time.monotonic() < deadline
@@ -116,14 +117,14 @@ def test_refusals_before_the_signatures_are_problems_with_a_code_and_no_more(
 ) -> None:
     """RFC 9457, the code, its public title; no sentence, no field, no receipt, no log entry."""
     manifest = world.open()
-    bodies = {
+    content = {
         "garbage": b"garbage",
         "stranger": post("stranger", manifest),
         "forged": post("bay", manifest, signer="hill"),
         "other-round": post("bay", manifest, round_id=RoundId("round-9")),
     }
     with serving(world) as client:
-        answer = client.post(f"/v1/rounds/{ROUND}/contributions", content=bodies[asset], headers=POST)
+        answer = client.post(f"/v1/rounds/{ROUND}/contributions", content=content[asset], headers=POST)
         assert (answer.status_code, answer.headers["content-type"]) == (status, PROBLEM)
         assert set(answer.json()) == {"type", "title", "status", "code"}
         assert answer.json()["code"] == code
@@ -173,15 +174,58 @@ def test_the_servers_own_limit_holds_below_the_rounds(tmp_path: Path) -> None:
     assert answer.status_code == 413
 
 
-def test_a_body_that_never_ends_is_given_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection that sends nothing more holds nothing for long."""
-    monkeypatch.setattr(server_http, "BODY_SECONDS", 0.2)
+def sender(client: httpx.Client, *, from_address: str = "127.0.0.1") -> socket.socket:
+    """A connection that promised a body and has sent one byte of it."""
+    address = (client.base_url.host, client.base_url.port)
+    raw = socket.create_connection(address, source_address=(from_address, 0))
+    request = f"POST /v1/rounds/{ROUND}/contributions HTTP/1.1\r\nhost: x\r\ncontent-type: {COSE}\r\n"
+    raw.sendall(f"{request}content-length: 5000\r\n\r\nx".encode())
+    raw.settimeout(10)
+    return raw
+
+
+@pytest.mark.parametrize("pause", [None, 0.02])
+def test_a_body_that_makes_no_progress_is_given_up(
+    world: World, monkeypatch: pytest.MonkeyPatch, pause: float | None
+) -> None:
+    """A connection that sends nothing more, or a byte now and then, holds nothing for long."""
+    monkeypatch.setattr(bodies, "STEP_SECONDS", 0.2)
     world.open()
-    with serving(world) as client, socket.create_connection((client.base_url.host, client.base_url.port)) as raw:
-        request = f"POST /v1/rounds/{ROUND}/contributions HTTP/1.1\r\nhost: x\r\ncontent-type: {COSE}\r\n"
-        raw.sendall(f"{request}content-length: 100\r\n\r\nabc".encode())
-        raw.settimeout(10)
+    with serving(world) as client, sender(client) as raw:
+        while pause and not select.select([raw], [], [], pause)[0]:
+            raw.sendall(b"x")
         assert b" 408 " in raw.recv(64)
+
+
+def test_slow_senders_keep_nobody_from_contributing(world: World, capfd: pytest.CaptureFixture[str]) -> None:
+    """Many hold on, from one address and from others; members are answered at once, and no line is logged of it."""
+    manifest = world.open()
+    with serving(world, log_level="warning") as client, ExitStack() as held:
+        many = [held.enter_context(sender(client)) for _ in range(bodies.BODIES_OF_ONE_PEER - 1)]
+        many += [held.enter_context(sender(client, from_address=f"127.0.0.{n}")) for n in range(2, 40)]
+        start = time.monotonic()
+        answer = client.post(f"/v1/rounds/{ROUND}/contributions", content=post("bay", manifest), headers=POST)
+        assert answer.status_code == 201
+        assert time.monotonic() - start < bodies.STEP_SECONDS / 2
+        for raw in many:
+            raw.close()
+        assert client.get("/healthz").status_code == 200
+    assert capfd.readouterr().err == ""
+
+
+def test_one_address_holds_no_more_than_its_places(world: World) -> None:
+    """The next is told at once to come again, by a connection that ends; from elsewhere there is still room."""
+    manifest = world.open()
+    with serving(world) as client, ExitStack() as held:
+        for _ in range(bodies.BODIES_OF_ONE_PEER):
+            held.enter_context(sender(client, from_address="127.0.0.2"))
+        with sender(client, from_address="127.0.0.2") as next_one:
+            answer = next_one.recv(4096).lower()
+        assert b" 503 " in answer
+        assert b"retry-after: 1" in answer
+        assert b"connection: close" in answer
+        good = client.post(f"/v1/rounds/{ROUND}/contributions", content=post("bay", manifest), headers=POST)
+        assert good.status_code == 201
 
 
 @pytest.mark.parametrize(
