@@ -13,9 +13,12 @@ from semfed_secure.units import Mechanism, OutputKind
 from semfed_secure.wire.messages import ABSTAIN, MAX_TEXT_BYTES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
     from semfed_secure.client.adapters import Adapter
     from semfed_secure.client.round import VerifiedRound
     from semfed_secure.ids import Digest
+    from semfed_secure.llm.model import Record
     from semfed_secure.privacy.histogram import Vote
 
 MAX_CHARACTERS_PER_TOKEN = 32
@@ -47,6 +50,17 @@ Outputs: TypeAlias = Votes | Texts | Ballots
 
 
 @dataclass(frozen=True, slots=True)
+class Unread:
+    """Private records that would vote: none is read, and no model sees one, before the policy permits the release.
+
+    ``cast`` makes ballots of those that count.
+    """
+
+    records: Iterable[Record] = field(repr=False)
+    cast: Callable[[Sequence[Record]], Ballots] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class DraftOutputs:
     """What a model said, or a caller brought; nobody has permitted it.
 
@@ -59,7 +73,7 @@ class DraftOutputs:
     """
 
     round: VerifiedRound
-    outputs: Outputs
+    outputs: Outputs | Unread
     adapter: Adapter | None
     model_digest: Digest | None
     from_caller: bool = False
@@ -73,7 +87,7 @@ def require_fit(draft: DraftOutputs, mechanism: Mechanism) -> None:
     """
     prompts, kind, outputs = draft.round.prompts, draft.round.manifest.kind, draft.outputs
     match outputs:
-        case Ballots():
+        case Ballots() | Unread():
             fits = kind is OutputKind.VOTES and mechanism is Mechanism.RECORD_HISTOGRAM
         case Votes(indexes):
             limits = [len(prompts.candidates_of(prompt)) for prompt in prompts.prompts]

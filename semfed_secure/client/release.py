@@ -3,7 +3,8 @@
  1. The round's manifest, roster and prompts are verified and it is open; the outputs answer exactly its prompt set.
  2. The facts of the act are gathered: names, digests and counts, no content; the round admits what would be declared.
  3. Detectors read every text; a text with a finding is withheld, a detector that breaks blocks the release.
- 4. The policy decides; the answer is an audit entry; a denial ends here.
+ 4. The policy decides; the answer is an audit entry; a denial ends here. Where records vote it decides on opening the
+    data set too; only then are they read, and their opening is written down before.
  5. The budget is reserved. Under ``dp_sgd`` the charge was made before training: it is found, committed.
  6. The mechanism is applied: what leaves this step may be seen by others.
  7. The outputs are salted and committed to.
@@ -32,7 +33,8 @@ from semfed_secure.client.bundle_events import (
 )
 from semfed_secure.client.decisions import RELATION, UNIT, account, ask, budgets_for, delta_of
 from semfed_secure.client.facts import dataset_facts, history_facts, model_facts, peer_facts, prompt_facts
-from semfed_secure.client.outputs import Ballots, DraftOutputs, Outputs, Texts, Votes, require_fit
+from semfed_secure.client.opening import ask_to_open, open_records
+from semfed_secure.client.outputs import Ballots, DraftOutputs, Outputs, Texts, Unread, Votes, require_fit
 from semfed_secure.client.pins import next_sequence
 from semfed_secure.client.progress import Step, advance
 from semfed_secure.client.protection import charge_of, declaration, noised, require_training_charges
@@ -44,7 +46,7 @@ from semfed_secure.crypto.sealing import seal
 from semfed_secure.crypto.signing import sign
 from semfed_secure.errors import PeerError
 from semfed_secure.ids import Digest, hex_digest, sha256
-from semfed_secure.policy.engine import Decision, require
+from semfed_secure.policy.engine import Decision, Outcome, require
 from semfed_secure.policy.facts import Action, Facts, ReleaseFacts
 from semfed_secure.storage.outbox_rows import OutboxRow, insert_outbox, mark_answered, mark_sent, read_outbox
 from semfed_secure.units import Mechanism, Period, PrivacyDeclaration
@@ -126,10 +128,10 @@ class DecisionPreview:
 
 
 def preview(draft: DraftOutputs, site: Site) -> DecisionPreview:
-    """Steps 1 to 4 as a question: the full decision, and what the act would cost."""
+    """Steps 1 to 4 as a question: the full decision, and what the act would cost; no record is read."""
     asked = _examine(draft, site)
     before, after = account(site), account(site, adding=asked.charge)
-    decision = ask(site, asked.facts, spent=before, round_id=draft.round.manifest.round_id, dry_run=True)
+    decision = _decide(draft, asked, site, dry_run=True)
     return DecisionPreview(decision, before.spent[Period.LIFETIME], after.spent[Period.LIFETIME])
 
 
@@ -138,17 +140,20 @@ def permit(draft: DraftOutputs, site: Site) -> PermittedOutputs:
 
     Raises:
         ConsensusError: SF401 or SF404, the round is not open.
-        ConfigurationError: SF104, the outputs do not answer the round.
+        ConfigurationError: SF104, the outputs do not answer the round, or SF104 and SF142 of the records that vote.
         PeerError: SF310, the round would not admit what this site can declare.
         PolicyDenied: SF201 with every reason.
         ApprovalNeeded: SF203, where nothing but approvals is missing.
     """
     asked = _examine(draft, site)
     # 4. the policy
-    decision = ask(site, asked.facts, spent=account(site), round_id=draft.round.manifest.round_id, dry_run=False)
-    require(decision)
+    require(_decide(draft, asked, site, dry_run=False))
+    outputs = asked.screened.outputs
+    if isinstance(outputs, Unread):
+        outputs = outputs.cast(open_records(site, draft.round.manifest.round_id, outputs.records))
+        require_open(draft.round.manifest, site.clock.now())  # a model may have been asked for long
     site.on_step("release 4")
-    return PermittedOutputs(draft, asked.screened.outputs, asked.charge, _DOOR)
+    return PermittedOutputs(draft, outputs, asked.charge, _DOOR)
 
 
 def privatise(permitted: PermittedOutputs, site: Site) -> ReleasedOutputs:
@@ -290,6 +295,16 @@ def _examine(draft: DraftOutputs, site: Site) -> _Asked:
     site.on_step("release 3")
     released = _release_facts(draft, screened, epsilon, site)
     return _Asked(replace(facts, release=released), screened, charge)
+
+
+def _decide(draft: DraftOutputs, asked: _Asked, site: Site, *, dry_run: bool) -> Decision:
+    """The answer to all that the release does, which is to open the data set too where records vote."""
+    round_id = draft.round.manifest.round_id
+    if isinstance(draft.outputs, Unread):
+        opening = ask_to_open(site, round_id, dry_run=dry_run)
+        if opening.outcome is not Outcome.PERMIT:
+            return opening
+    return ask(site, asked.facts, spent=account(site), round_id=round_id, dry_run=dry_run)
 
 
 def _release_facts(draft: DraftOutputs, screened: Screened, epsilon: Decimal, site: Site) -> ReleaseFacts:

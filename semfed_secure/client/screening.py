@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from semfed_secure.client.outputs import Outputs, Texts, tidy
+from semfed_secure.client.outputs import Outputs, Texts, Unread, tidy
 from semfed_secure.detect import DETECTOR, scan
 
 if TYPE_CHECKING:
@@ -20,14 +20,14 @@ class Screened:
     ``failed`` means that a detector broke; the policy then denies, whatever else it says.
     """
 
-    outputs: Outputs
+    outputs: Outputs | Unread
     detectors: tuple[str, ...]
     findings: Mapping[str, int]
     withheld: int
     failed: bool
 
 
-def screen(outputs: Outputs, *, max_new_tokens: int) -> Screened:
+def screen(outputs: Outputs | Unread, *, max_new_tokens: int) -> Screened:
     """Scan every text; one with a finding becomes an abstention.
 
     Votes and ballots name public candidates only: there is nothing in them to find, and the detectors that would have

@@ -15,6 +15,7 @@ import fcntl
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, overload
 
@@ -24,9 +25,8 @@ from semfed_secure.client.collecting import collect, join
 from semfed_secure.client.config import SiteConfig, load_site_config
 from semfed_secure.client.engine import Engine
 from semfed_secure.client.learning import LearnOutcome, learn
-from semfed_secure.client.outputs import Ballots, DraftOutputs, Outputs, Texts, Votes
+from semfed_secure.client.outputs import Ballots, DraftOutputs, Outputs, Texts, Unread, Votes
 from semfed_secure.client.progress import RoundState, Step, after, list_states, state_of
-from semfed_secure.client.records import bound_records
 from semfed_secure.client.release import KIND, DecisionPreview, deliver, finish, permit, preview, privatise
 from semfed_secure.client.site import OnStep, Site, ignore_steps, open_site
 from semfed_secure.client.training import TrainOutcome, preview_training, train
@@ -269,7 +269,8 @@ class Round:
         Args:
             outputs: Outputs from elsewhere, in the order of `prompts`; the caller answers for it that the active
                 model made them. Without them the site's model answers now.
-            records: The site's own records, which vote under ``record_histogram``.
+            records: The site's own records, which vote under ``record_histogram``; not touched before the policy
+                permits to open the data set and to release, and not at all by a dry run.
             dry_run: Give the full decision and the price; spend and send nothing.
 
         Raises:
@@ -320,14 +321,13 @@ class Round:
 
     def _draft(self, outputs: GivenOutputs | None, records: Iterable[Record] | None) -> DraftOutputs:
         ready = self._engine.ready()
-        drafted: Outputs
+        drafted: Outputs | Unread
         if outputs is not None:
             drafted = given_outputs(outputs, self._verified, self._site.config.privacy.mechanism)
         elif self._site.config.privacy.mechanism is Mechanism.RECORD_HISTOGRAM:
             if records is None:
                 raise ConfigurationError("SF104", "record_histogram needs the site's records: contribute(records=...)")
-            bound = self._site.config.data.max_records_per_entity
-            drafted = cast_ballots(bound_records(records, max_records_per_entity=bound), self.prompts, ready.model)
+            drafted = Unread(records, partial(cast_ballots, prompts=self.prompts, model=ready.model))
         elif self.manifest.kind is OutputKind.VOTES:
             drafted = Votes(vote_on(ready.model, self.prompts))
         else:

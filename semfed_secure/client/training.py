@@ -2,7 +2,7 @@
 
 1. The step follows from the round's state, and the model can be trained.
 2. The policy decides on opening the data set and on training; both answers are audit entries.
-3. The records are read and bounded per entity.
+3. The opening of the data set is written down, then the records are read and bounded per entity.
 4. The budget is reserved: from here on the run is paid for, whatever becomes of it.
 5. The model trains exactly as the accountant was told, into a directory of its own.
 6. One transaction: charge committed, audit entry, adapter active, progress.
@@ -30,8 +30,8 @@ from semfed_secure.client.decisions import (
     privacy_fields,
 )
 from semfed_secure.client.facts import dataset_facts, model_facts
+from semfed_secure.client.opening import ask_to_open, open_records
 from semfed_secure.client.progress import Step, advance, after, result_of, state_of
-from semfed_secure.client.records import bound_records
 from semfed_secure.client.release import DecisionPreview
 from semfed_secure.client.scores import BASE, LOCAL, evaluate
 from semfed_secure.clock import to_ms
@@ -41,7 +41,6 @@ from semfed_secure.llm.model import TrainingPlan
 from semfed_secure.policy.engine import Decision, Outcome, require
 from semfed_secure.policy.facts import Action, Facts, TrainingFacts
 from semfed_secure.privacy.accountant import epsilon_of, noise_multiplier_for
-from semfed_secure.privacy.parameters import valid_entities
 from semfed_secure.units import Mechanism, Period
 
 if TYPE_CHECKING:
@@ -75,7 +74,7 @@ class _Run:
 def preview_training(site: Site, engine: Engine, round_id: RoundId) -> DecisionPreview:
     """The full decision on a training run; no record is read, nothing is spent."""
     run = _run(site, round_id)
-    decision = _ask(site, _opening(site), round_id, dry_run=True)
+    decision = ask_to_open(site, round_id, dry_run=True)
     if decision.outcome is Outcome.PERMIT:
         decision = _ask(site, _training(site, engine.ready(), run), round_id, dry_run=True)
     before, after_it = account(site), account(site, adding=run.charge)
@@ -116,16 +115,11 @@ def _train(site: Site, engine: Engine, round_: VerifiedRound, records: Iterable[
         evaluate(site, ready.model, stage=BASE, round_id=round_id)
     site.on_step("train 1")
     # 2. policy
-    require(_ask(site, _opening(site), round_id, dry_run=False))
+    require(ask_to_open(site, round_id, dry_run=False))
     require(_ask(site, _training(site, ready, run), round_id, dry_run=False))
     site.on_step("train 2")
     # 3. records
-    bounded = bound_records(records, max_records_per_entity=site.config.data.max_records_per_entity)
-    valid_entities(
-        (record.entity_id for record in bounded),
-        max_records_per_entity=site.config.data.max_records_per_entity,
-    )
-    site.audit.append(_event(EventType.DATASET_OPENED, site, run, _dataset_details(site)))
+    bounded = open_records(site, round_id, records)
     site.on_step("train 3")
     # 4. budget
     site.ledger.reserve(run.charge, budgets_for(site, run.plan.mechanism))
@@ -182,10 +176,6 @@ def _run(site: Site, round_id: RoundId) -> _Run:
 
 def _ask(site: Site, facts: Facts, round_id: RoundId, *, dry_run: bool) -> Decision:
     return ask(site, facts, spent=account(site), round_id=round_id, dry_run=dry_run)
-
-
-def _opening(site: Site) -> Facts:
-    return Facts(action=Action.OPEN_DATASET, dataset=dataset_facts(site.config))
 
 
 def _training(site: Site, ready: Ready, run: _Run) -> Facts:
@@ -255,11 +245,6 @@ def _outcome(result: dict[str, object]) -> TrainOutcome:
 
 def _cost(run: _Run) -> Decimal:
     return epsilon_of(run.charge.cost(), run.charge.delta)
-
-
-def _dataset_details(site: Site) -> dict[str, object]:
-    data = site.config.data
-    return {"dataset": data.dataset, "population": data.population, "classification": data.classification}
 
 
 def _run_details(run: _Run) -> dict[str, object]:
