@@ -48,10 +48,16 @@ def iter_records(path: Path) -> Iterator[Record]:
 def read_labelled(path: Path) -> tuple[LabelledPrompt, ...]:
     """Public labelled prompts, one JSON object a line: ``prompt``, ``answer`` and optionally ``candidates``.
 
+    What is read can tell a right answer from a wrong one: there is at least one prompt, and an answer is one of its
+    candidates wherever these are named.
+
     Raises:
-        ConfigurationError: SF102 unreadable, SF104 a line is not such an object.
+        ConfigurationError: SF102 unreadable, SF104 a line is not such an object, or there is none.
     """
-    return tuple(_labelled(number, row) for number, row in _rows(path))
+    labelled = tuple(_labelled(number, row) for number, row in _rows(path))
+    if not labelled:
+        raise ConfigurationError("SF104", f"{path.name}: at least one labelled prompt was expected")
+    return labelled
 
 
 def bound_records(records: Iterable[Record], *, max_records_per_entity: int) -> tuple[Record, ...]:
@@ -111,7 +117,10 @@ def _labelled(number: int, row: dict[str, Any]) -> LabelledPrompt:
     candidates: Sequence[Any] = row.get("candidates", ())
     if not isinstance(candidates, (list, tuple)) or not all(isinstance(item, str) and item for item in candidates):
         raise ConfigurationError("SF104", f"line {number}: `candidates` must be a list of texts", line=number)
-    return LabelledPrompt(_text(number, row, "prompt"), _text(number, row, "answer"), tuple(candidates))
+    labelled = LabelledPrompt(_text(number, row, "prompt"), _text(number, row, "answer"), tuple(candidates))
+    if candidates and labelled.answer not in candidates:
+        raise ConfigurationError("SF104", f"line {number}: `answer` must be one of `candidates`", line=number)
+    return labelled
 
 
 def read_outputs(path: Path, prompts: PromptSet) -> tuple[str | None, ...]:

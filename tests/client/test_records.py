@@ -66,6 +66,23 @@ def test_labelled_prompts_may_have_candidates(tmp_path: Path) -> None:
         read_labelled(write(tmp_path, '{"prompt": "q", "answer": "a", "candidates": "ab"}'))
 
 
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("", "rows.jsonl"),
+        ("\n \n", "rows.jsonl"),
+        ('{"prompt": "q", "answer": "secret", "candidates": ["a"]}', "line 1"),
+        ('{"prompt": "q", "answer": "a"}\n{"prompt": "q", "answer": "a ", "candidates": ["a", "b"]}', "line 2"),
+    ],
+)
+def test_labelled_prompts_that_cannot_tell_right_from_wrong_are_refused(tmp_path: Path, text: str, where: str) -> None:
+    """SF104 for none at all and for an answer that no choice can meet: a check over them would always pass."""
+    with pytest.raises(ConfigurationError, match=where) as caught:
+        read_labelled(write(tmp_path, text))
+    assert caught.value.code == "SF104"
+    assert "secret" not in str(caught.value)
+
+
 def test_a_missing_file_is_a_coded_error(tmp_path: Path) -> None:
     """SF102."""
     with pytest.raises(ConfigurationError) as caught:

@@ -222,3 +222,19 @@ def test_keys_of_somebody_else_are_refused(world: World) -> None:
     with pytest.raises(ConfigurationError) as caught:
         Client.open(path, transport=world.federation.transport())
     assert caught.value.code == "SF101"
+
+
+@pytest.mark.parametrize("rows", ["", '{"prompt": "phrase 0", "answer": "Heart ", "candidates": ["heart", "lung"]}\n'])
+def test_a_validation_check_that_checks_nothing_keeps_no_adapter(world: World, rows: str) -> None:
+    """SF104: with no prompt, or no answer that can be met, before and after would both be 0 and pass."""
+    world.open_round(min_clients=1)
+    world.validation.write_text(rows)
+    with world.client(mechanism=UNSAFE) as client:
+        joined = client.join(ROUND)
+        joined.contribute()
+        world.federation.close_round(ROUND)
+        with pytest.raises(ConfigurationError) as caught:
+            joined.learn(joined.wait_for_consensus())
+        assert caught.value.code == "SF104"
+        assert client._engine.ready().adapter is None
+        assert "adapter.kept" not in dict(events(client))
