@@ -119,7 +119,7 @@ class RemoteModel:
                 _likelihood(choice["logprobs"], start=len(prompt), stop=len(text))
                 for choice, text in zip(choices, texts, strict=True)
             ]
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise PeerError(
                 "SF343", "the model endpoint gives no log-probabilities of its input: set scoring to `choice`"
             ) from error
@@ -167,7 +167,7 @@ def _document(response: httpx.Response) -> dict[str, Any]:
         raise PeerError("SF343", f"the model endpoint's answer is larger than {MAX_ANSWER_BYTES} bytes")
     try:
         document = json.loads(response.content)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a number of too many digits is no JSONDecodeError
         raise PeerError("SF343", "the model endpoint's answer is not JSON") from error
     if not isinstance(document, dict):
         raise PeerError("SF343", "the model endpoint's answer is not a JSON object")

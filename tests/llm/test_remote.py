@@ -154,6 +154,16 @@ def test_likelihood_of_an_endpoint_without_echo_is_refused(endpoint: Endpoint) -
     assert caught.value.code == "SF343"
 
 
+@pytest.mark.parametrize(("index", "value"), [("1e400", "-1"), ("0", "-1" + "0" * 400)], ids=["index", "value"])
+def test_a_likelihood_that_is_no_number_is_a_coded_error(endpoint: Endpoint, index: str, value: str) -> None:
+    """A figure beyond what floats or counts hold is refused, not a crash."""
+    choice = f'{{"index": {index}, "logprobs": {{"text_offset": [1], "token_logprobs": [{value}]}}}}'
+    endpoint.raw = f'{{"choices": [{choice}]}}'.encode()
+    with connected(endpoint, scoring="likelihood") as model, pytest.raises(PeerError) as caught:
+        model.score(["x"], ("c",))
+    assert caught.value.code == "SF343"
+
+
 def test_an_overloaded_endpoint_is_asked_again(endpoint: Endpoint) -> None:
     """429 and 503 are repeated; the answer is the same."""
     endpoint.failures = [429, 503]
@@ -170,7 +180,9 @@ def test_an_endpoint_that_stays_down_is_a_coded_error(endpoint: Endpoint) -> Non
     assert (caught.value.code, caught.value.retryable) == ("SF343", True)
 
 
-@pytest.mark.parametrize("raw", [b"no json", b"[1]", b'{"choices": []}', b"\xff"])
+@pytest.mark.parametrize(
+    "raw", [b"no json", b"[1]", b'{"choices": []}', b"\xff", b"[" * 100_000, b'{"choices": ' + b"1" * 5_000 + b"}"]
+)
 def test_a_malformed_answer_is_a_coded_error(endpoint: Endpoint, raw: bytes) -> None:
     """Whatever an endpoint sends, the error is ours."""
     endpoint.raw = raw
