@@ -24,7 +24,6 @@ Vectors have no step here: clients send none, the server embeds admitted texts i
 
 from __future__ import annotations
 
-import unicodedata
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, NoReturn
@@ -56,6 +55,7 @@ from semfed_secure.wire.messages import (
     payload_limits,
     statement_info,
 )
+from semfed_secure.wire.prompts import is_readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -267,8 +267,8 @@ def _check_shape(payload: Payload, statement: ContributionStatement, terms: Roun
 def _check_content(text: str, manifest: RoundManifest) -> None:
     if len(text) > MAX_CHARACTERS_PER_TOKEN * manifest.decoding.max_new_tokens:
         _refuse(15, "a text no longer than the round's decoding can make was expected")
-    if not text.strip() or any(unicodedata.category(char).startswith("C") and char not in "\n\t" for char in text):
-        _refuse(15, "printable text was expected")
+    if not is_readable(text):
+        _refuse(15, "readable text was expected")
     try:
         found = bool(scan(text))
     except Exception:  # noqa: BLE001 - a detector that breaks has not said that the text is clean

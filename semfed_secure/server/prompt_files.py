@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from semfed_secure.errors import ConfigurationError
 from semfed_secure.ids import PromptId
-from semfed_secure.wire.prompts import PROMPT_SET_LIMITS, Prompt, PromptSet, encode_prompt_set
+from semfed_secure.wire.prompts import PROMPT_SET_LIMITS, Prompt, PromptSet, encode_prompt_set, is_readable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,8 @@ _KEYS = {"id", "prompt", "candidates"}
 def read_prompt_set(path: Path, *, name: str, candidates: Sequence[str] = ()) -> PromptSet:
     """Read one JSON object a line: ``id``, ``prompt`` and, where a prompt has labels of its own, ``candidates``.
 
-    The same file, name and candidates always give the same digest, which is what sites' policies grant.
+    The same file, name and candidates always give the same digest, which is what sites' policies grant. A line ends
+    with a line feed and nowhere else.
 
     Args:
         path: The file.
@@ -27,12 +28,13 @@ def read_prompt_set(path: Path, *, name: str, candidates: Sequence[str] = ()) ->
         candidates: The labels of all prompts that name none.
 
     Raises:
-        ConfigurationError: ``SF102`` the file cannot be read; ``SF104`` a line is not such an object; ``SF105`` the
-            set is outside the limits of the wire.
+        ConfigurationError: ``SF102`` the file cannot be read; ``SF104`` a line is not such an object, or its text is
+            not readable; ``SF105`` the set is outside the limits of the wire, or two candidates are the same but for
+            case, style and outer blanks.
     """
     try:
         size = path.stat().st_size
-        lines = path.read_text(encoding="utf-8").splitlines() if size <= PROMPT_SET_LIMITS.max_bytes else None
+        lines = path.read_text(encoding="utf-8-sig").split("\n") if size <= PROMPT_SET_LIMITS.max_bytes else None
     except OSError as error:
         raise ConfigurationError("SF102", f"cannot read {path}: {error.strerror}", path=str(path)) from error
     except UnicodeDecodeError:
@@ -48,13 +50,21 @@ def read_prompt_set(path: Path, *, name: str, candidates: Sequence[str] = ()) ->
 def _prompt(path: Path, number: int, line: str) -> Prompt:
     try:
         row: Any = json.loads(line)
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # a number of too many digits is no JSONDecodeError
         row = None
     if isinstance(row, dict) and row.keys() <= _KEYS:
         name, text, candidates = row.get("id"), row.get("prompt"), row.get("candidates", [])
         texts = isinstance(candidates, list) and all(isinstance(candidate, str) for candidate in candidates)
         if isinstance(name, str) and isinstance(text, str) and texts:
+            _check_readable(path, number, [text, *candidates])
             return Prompt(PromptId(name), text, tuple(candidates))
     raise ConfigurationError(
         "SF104", f"{path.name} line {number}: an object with `id`, `prompt` and perhaps `candidates` was expected"
     )
+
+
+def _check_readable(path: Path, number: int, texts: Sequence[str]) -> None:
+    if not all(map(is_readable, texts)):
+        raise ConfigurationError(
+            "SF104", f"{path.name} line {number}: text without hidden characters, not blank, was expected"
+        )

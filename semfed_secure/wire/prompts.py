@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 
 from semfed_secure.ids import Digest, PromptId, sha256
-from semfed_secure.wire.cbor import Limits
-from semfed_secure.wire.schema import NAME, Message, WireValueError, many, record, text
+from semfed_secure.wire.cbor import Limits, Value
+from semfed_secure.wire.schema import NAME, Codec, Message, WireValueError, many, record, text
 
 MAX_PROMPTS = 20_000
 """Prompts of one set: what a site of two cores can answer in a working day."""
@@ -20,7 +21,11 @@ PROMPT_SET_LIMITS = Limits(max_bytes=64 * 1024 * 1024, max_items=2_000_000)
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """One public question; ``candidates`` are its own allowed labels, empty if the set's apply."""
+    """One public question; ``candidates`` are its own allowed labels, empty if the set's apply.
+
+    On the wire question and labels are readable (`is_readable`), and no two labels of one question are the same but
+    for case, style and outer blanks (`folded`).
+    """
 
     id: PromptId
     text: str
@@ -53,11 +58,26 @@ class PromptSet:
         return tuple(dict.fromkeys(label for prompt in self.prompts for label in self.candidates_of(prompt)))
 
 
+def is_readable(text: str) -> bool:
+    """Whether a reader sees all of ``text``.
+
+    It is not blank and holds no character of Unicode's category C (controls such as escape and nul, directions, zero
+    widths, surrogates, private or unassigned) but line end and tab.
+    """
+    shown = (not unicodedata.category(char).startswith("C") for char in set(text) - {"\n", "\t"})
+    return bool(text.strip()) and all(shown)
+
+
+def folded(label: str) -> str:
+    """What is left of a label without case, style (NFKC) and outer blanks."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", label).casefold()).strip()
+
+
 def encode_prompt_set(prompt_set: PromptSet) -> bytes:
     """The deterministic bytes of ``prompt_set``.
 
     Raises:
-        ConfigurationError: ``SF105`` if a limit of this module is passed or ids or candidates repeat.
+        ConfigurationError: ``SF105`` if a limit of this module is passed, ids repeat, or `Prompt` rules it out.
     """
     return _PROMPT_SET.encode(prompt_set)
 
@@ -66,7 +86,7 @@ def parse_prompt_set(data: bytes) -> PromptSet:
     """Read a prompt set; the caller compares its digest with the manifest's.
 
     Raises:
-        PeerError: ``SF301``, ``SF302`` or ``SF303``.
+        PeerError: ``SF301``, ``SF303``, or ``SF302``, also for what `Prompt` rules out.
     """
     return _PROMPT_SET.parse(data)
 
@@ -76,14 +96,30 @@ def _no_repeats(prompt_set: PromptSet) -> None:
     if len(set(ids)) != len(ids):
         raise WireValueError("prompt ids without repeats were expected")
     for candidates in {prompt_set.candidates, *(prompt.candidates for prompt in prompt_set.prompts)}:
-        if len(set(candidates)) != len(candidates):
-            raise WireValueError("candidates without repeats were expected")
+        if len(set(map(folded, candidates))) != len(candidates):
+            raise WireValueError("candidates that differ in more than case, style and outer blanks were expected")
 
 
-_CANDIDATES = many(text(MAX_CANDIDATE_BYTES, r"(?s).+"), MAX_CANDIDATES)
+def _readable(max_bytes: int) -> Codec[str]:
+    plain = text(max_bytes)
+
+    def check(value: Value) -> str:
+        found = plain.unpack(value)
+        if not is_readable(found):
+            raise WireValueError("text without hidden characters, not blank, was expected")
+        return found
+
+    return Codec(check, check)
+
+
+_CANDIDATES = many(_readable(MAX_CANDIDATE_BYTES), MAX_CANDIDATES)
 _PROMPT = record(
     Prompt,
-    {1: ("id", text(64, r"[\x21-\x7e]+")), 2: ("text", text(MAX_PROMPT_BYTES)), 3: ("candidates", _CANDIDATES)},
+    {
+        1: ("id", text(64, r"[\x21-\x7e]+")),
+        2: ("text", _readable(MAX_PROMPT_BYTES)),
+        3: ("candidates", _CANDIDATES),
+    },
 )
 _PROMPT_SET = Message(
     "semfed/prompt-set",

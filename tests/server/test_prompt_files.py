@@ -38,8 +38,29 @@ def test_a_prompt_set_is_its_lines_its_name_and_its_candidates(tmp_path: Path) -
         {"id": 1, "prompt": "x"},
         {"id": "a", "prompt": "x", "label": "y"},
         {"id": "a", "prompt": "x", "candidates": [1]},
+        "[" * 100_000,
+        '{"id": "a", "prompt": ' + "1" * 5_000 + "}",
+        {"id": "a", "prompt": "x \x1b[31m"},
+        {"id": "a", "prompt": "\u202ex"},
+        {"id": "a", "prompt": "\ud800"},
+        {"id": "a", "prompt": " "},
+        {"id": "a", "prompt": "x", "candidates": ["y\0"]},
     ],
-    ids=["not-json", "not-an-object", "no-prompt", "id-is-a-number", "unknown-key", "candidate-is-a-number"],
+    ids=[
+        "not-json",
+        "not-an-object",
+        "no-prompt",
+        "id-is-a-number",
+        "unknown-key",
+        "candidate-is-a-number",
+        "deep",
+        "huge-number",
+        "escape",
+        "direction",
+        "surrogate",
+        "blank",
+        "nul-in-a-candidate",
+    ],
 )
 def test_a_bad_line_is_named_by_its_number(tmp_path: Path, row: Any) -> None:
     """The second line is said to be the second, and its content is not repeated."""
@@ -47,10 +68,25 @@ def test_a_bad_line_is_named_by_its_number(tmp_path: Path, row: Any) -> None:
         read_prompt_set(write(tmp_path, {"id": "a", "prompt": "one"}, row), name="votes")
 
 
+def test_a_byte_order_mark_and_line_separators_are_text(tmp_path: Path) -> None:
+    """A file as an editor of Windows writes it reads the same, and a line separator ends no line."""
+    path = tmp_path / "votes.jsonl"
+    path.write_bytes('\ufeff{"id": "a", "prompt": "x\u2028y"}\r\n{"id": "b", "prompt": "z"}\r\n'.encode())
+    assert read_prompt_set(path, name="votes").prompts == (Prompt("a", "x\u2028y"), Prompt("b", "z"))
+
+
+def test_a_next_line_character_is_named_as_hidden(tmp_path: Path) -> None:
+    """It is a control character, and it does not shift the numbers of lines."""
+    path = write(tmp_path, {"id": "a", "prompt": "one"}, '{"id": "b", "prompt": "x\x85y"}')
+    with pytest.raises(ConfigurationError, match=r"SF104.*line 2: text without hidden characters"):
+        read_prompt_set(path, name="votes")
+
+
 def test_what_the_wire_does_not_carry_is_refused(tmp_path: Path) -> None:
-    """A repeated id, no prompt at all, a name with spaces."""
+    """A repeated id, no prompt at all, a name with spaces, a label beside its own capitals."""
     row = {"id": "a", "prompt": "one"}
-    for rows, name in (([row, row], "votes"), ([], "votes"), ([row], "my votes")):
+    twice = {"id": "a", "prompt": "one", "candidates": ["heart", "Heart "]}
+    for rows, name in (([row, row], "votes"), ([], "votes"), ([row], "my votes"), ([twice], "votes")):
         with pytest.raises(ConfigurationError, match="SF105"):
             read_prompt_set(write(tmp_path, *rows), name=name)
 

@@ -24,7 +24,7 @@ from semfed_secure.wire.messages import (
     Receipt,
     RoundManifest,
 )
-from semfed_secure.wire.prompts import Prompt, PromptSet
+from semfed_secure.wire.prompts import Prompt, PromptSet, folded
 
 KEY_ID = "sha256:" + "ab" * 32
 
@@ -116,7 +116,9 @@ sequences = st.integers(1, 2**63 - 1)
 instants = st.integers(0, 253_402_300_799_998)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 labels = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
-candidates = st.lists(labels, max_size=4, unique=True).map(tuple)
+shown = st.characters(exclude_categories=["C"]) | st.sampled_from("\n\t")
+readable = st.builds("{}{}{}".format, st.text(shown), st.characters(categories=["L", "N", "P"]), st.text(shown))
+candidates = st.lists(readable, max_size=4, unique_by=folded).map(tuple)
 decimals = st.decimals(0, 10**8, allow_nan=False, allow_infinity=False, places=9)
 kinds = st.sampled_from(OutputKind)
 
@@ -124,7 +126,7 @@ prompt_sets = st.builds(
     PromptSet,
     names,
     st.lists(
-        st.builds(Prompt, st.from_regex(r"[\x21-\x7e]{1,12}", fullmatch=True), texts, candidates),
+        st.builds(Prompt, st.from_regex(r"[\x21-\x7e]{1,12}", fullmatch=True), readable, candidates),
         min_size=1,
         max_size=5,
         unique_by=lambda prompt: prompt.id,
