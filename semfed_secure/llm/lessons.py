@@ -44,24 +44,20 @@ def closed_lesson(wording: Wording, rows: Sequence[Row], candidates: Sequence[st
     return lessons
 
 
-def open_lesson(wording: Wording, rows: Sequence[Row], read: Read, *, lexicon: Sequence[int] | None = None) -> Lesson:
-    """The whole answer and its end, each token predicted from all before it, among the tokens of ``lexicon``.
-
-    A token that is not in the lexicon is read, but not learnt. Without a lexicon the choice is the whole vocabulary.
-    """
-    place = {token: number for number, token in enumerate(lexicon)} if lexicon is not None else None
+def open_lesson(wording: Wording, rows: Sequence[Row], read: Read) -> Lesson:
+    """The whole answer and its end, each token predicted from all before it."""
     tokens, active, answers = [], [], []
     for prompt, answer, _ in rows:
         right = [*wording.completion(answer)[:OPEN_TOKENS], wording.end]
         tokens.append((*wording.prompt(prompt), *right[:-1]))
         active.append(len(right))
-        answers.append(right if place is None else [place.get(token, -1) for token in right])
+        answers.append(right)
     targets = torch.full((len(rows), max(active)), -1)
-    for number, right in enumerate(answers):
-        targets[number, : len(right)] = torch.tensor(right)
+    for place, right in enumerate(answers):
+        targets[place, : len(right)] = torch.tensor(right)
     return Lesson(
         states=read(Reading(tuple(tokens), tuple(active))),
         targets=targets,
-        among=None if lexicon is None else torch.tensor(lexicon),
+        among=None,
         owners=torch.tensor([owner for _, _, owner in rows]),
     )

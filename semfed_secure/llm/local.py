@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from semfed_secure.ids import Digest
-    from semfed_secure.llm.lessons import Read, Row
     from semfed_secure.llm.model import Progress, Record, TrainingPlan
     from semfed_secure.llm.settings import LocalSettings
 
@@ -40,7 +39,7 @@ class LocalModel:
         """Load the model at ``source``.
 
         Raises:
-            ConfigurationError: SF131, SF132, SF103; SF102 if the lexicon cannot be read.
+            ConfigurationError: SF131, SF132, SF103.
         """
         if settings.threads is not None:
             torch.set_num_threads(settings.threads)
@@ -48,7 +47,6 @@ class LocalModel:
         self.weights_digest: Digest = loaded.digest
         self._settings = settings
         self._wording = Wording(loaded.tokenizer, most=settings.max_tokens)
-        self._lexicon = None if settings.lexicon is None else self._wording.lexicon(_text(settings.lexicon))
         self._split = verify_split(SplitModel(loaded.model, layers=settings.layers), loaded.model)
         self._adapter = LoraAdapter(loaded.model, settings)
         self._reader = StateReader(
@@ -176,18 +174,4 @@ class LocalModel:
         closed = [row for row in rows if row[1] in set(candidates)]
         unsettled = [row for row in rows if row[1] not in set(candidates)]
         lessons = closed_lesson(self._wording, closed, candidates, read) if closed else []
-        return lessons + ([self._open_lesson(unsettled, read, private=private)] if unsettled else [])
-
-    def _open_lesson(self, rows: Sequence[Row], read: Read, *, private: bool) -> Lesson:
-        """Agreed labels are public like the lexicon: what they are made of joins it."""
-        lexicon = self._lexicon
-        if lexicon is not None and not private:
-            lexicon = sorted({*lexicon, *self._wording.lexicon("\n".join(answer for _, answer, _ in rows))})
-        return open_lesson(self._wording, rows, read, lexicon=lexicon)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError("SF102", f"cannot read model.settings.lexicon: {error}", path=str(path)) from error
+        return lessons + ([open_lesson(self._wording, unsettled, read)] if unsettled else [])

@@ -51,10 +51,6 @@ class Wording:
         tokens: list[int] = self._tokenizer(" " + text.strip(), add_special_tokens=False).input_ids
         return tokens
 
-    def lexicon(self, text: str) -> list[int]:
-        """The tokens that the lines of ``text`` are made of as answers, and the end, in order."""
-        return sorted({self.end, *(token for line in text.splitlines() for token in self.completion(line))})
-
     def text(self, tokens: Sequence[int]) -> str:
         """The text of an answer's tokens."""
         written: str = self._tokenizer.decode(list(tokens), skip_special_tokens=True)

@@ -17,7 +17,7 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class LocalSettings(BaseModel):
-    """The ``[model.settings]`` section of a site file; the defaults are what the examples run with.
+    """How a local model is adapted and how much of it is computed at once.
 
     Attributes:
         layers: Adapters sit in this many layers, counted from the top; the layers below are computed once per text.
@@ -32,9 +32,6 @@ class LocalSettings(BaseModel):
         threads: Threads of one process; 1 where processes share cores.
         state_cache: Absolute path of a directory that processes of one machine and user share, for the states of
             public prompts only.
-        lexicon: Absolute path of a public text, such as the federation's prompts: open answers are learnt among its
-            tokens alone, which is far cheaper where the vocabulary is large. Never private text: which words stand
-            in it shows in the adapter, and no budget is charged for that.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,9 +47,8 @@ class LocalSettings(BaseModel):
     max_tokens: Count = 512
     threads: Count | None = None
     state_cache: Path | None = None
-    lexicon: Path | None = None
 
-    @field_validator("state_cache", "lexicon")
+    @field_validator("state_cache")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         # A relative one would mean another directory in every process, and none of them shared.

@@ -34,13 +34,12 @@ class Lesson:
     """Questions of one shape with their right answers.
 
     A closed question is decided among the tokens ``among`` at its one active token; an open one is answered token by
-    token, among the tokens of a lexicon or over the whole vocabulary.
+    token over the whole vocabulary.
 
     Attributes:
         states: What the frozen layers leave of the questions (and, for open ones, of the answers).
-        targets: Right tokens, int64 ``(questions, active)``, as positions in ``among`` if there is one; -1 where there
-            is nothing to learn.
-        among: Tokens to choose from; None for the whole vocabulary.
+        targets: Right tokens, int64 ``(questions, active)``; for closed questions positions in ``among``. -1 beyond.
+        among: Tokens to choose from; None for open questions.
         owners: Whose question it is, int64 ``(questions,)``.
     """
 
@@ -65,14 +64,14 @@ class Lesson:
             yield self.take(run)
 
     def losses(self, split: SplitModel) -> Tensor:
-        """One loss per question, ``(questions,)``: the mean over its own learnt tokens, never over a batch's."""
+        """One loss per question, ``(questions,)``: the mean over its own answer's tokens, never over a batch's."""
         hidden = split.top(self.states)
         counted = self.targets >= 0
         each = functional.cross_entropy(
             split.logits(hidden[counted], self.among), self.targets[counted], reduction="none"
         )
         sums = torch.zeros(len(self)).index_add(0, counted.nonzero()[:, 0], each)
-        return sums / counted.sum(1).clamp(min=1)
+        return sums / counted.sum(1)
 
 
 def train_privately(

@@ -261,39 +261,6 @@ def test_answers_of_any_length_in_one_batch_are_written_alone(llama: Path, tmp_p
     assert together == [greedy(own, prompt, 30) for prompt in asked]
 
 
-def test_a_lexicon_limits_what_is_learnt_and_not_what_is_public(llama: Path, tmp_path: Path) -> None:
-    """Private answers are learnt among its tokens alone; agreed labels bring their own tokens along."""
-    words = tmp_path / "words.txt"
-    words.write_text("rest\nwalk\n")
-    torch.manual_seed(3)
-    own = tiny.local(llama, label_epochs=80, lexicon=words)
-    rows = [(PROMPTS[0], "rest", 0), (PROMPTS[1], "zebra", 1)]
-    tokens = {place: own._wording.completion(answer) for place, (_, answer, _) in enumerate(rows)}
-    private = own._open_lesson(rows, own._reader.private, private=True)
-    assert private.among is not None
-    assert set(private.among.tolist()) == {
-        *own._wording.completion("rest"),
-        *own._wording.completion("walk"),
-        own._wording.end,
-    }
-    learnt = [[private.among[t].item() for t in row if t >= 0] for row in private.targets]
-    assert learnt[0] == [*tokens[0], own._wording.end]
-    assert learnt[1] == [t for t in (*tokens[1], own._wording.end) if t in private.among.tolist()]
-    assert private.losses(own._split).isfinite().all()
-    public = own._open_lesson(rows, own._reader.public, private=False)
-    assert public.among is not None
-    assert [[public.among[t].item() for t in row if t >= 0] for row in public.targets] == [
-        [*tokens[place], own._wording.end] for place in (0, 1)
-    ]
-
-
-def test_a_lexicon_that_cannot_be_read_is_refused(llama: Path, tmp_path: Path) -> None:
-    """SF102 when the model is loaded, not in the middle of a round."""
-    with pytest.raises(ConfigurationError) as caught:
-        tiny.local(llama, lexicon=tmp_path / "none.txt")
-    assert caught.value.code == "SF102"
-
-
 def test_no_labels_leave_the_adapter_as_it_is(model: LocalModel, tmp_path: Path) -> None:
     """A round without agreement teaches nothing."""
     before = tiny.flat(model._adapter)

@@ -25,7 +25,6 @@ def test_an_absolute_state_cache_is_taken() -> None:
     [
         ({"state_cache": "states"}, "state_cache"),
         ({"state_cache": "~/states"}, "state_cache"),
-        ({"lexicon": "words.txt"}, "lexicon"),
         ({"rank": 0}, "rank"),
         ({"private_rate": float("nan")}, "private_rate"),
         ({"label_rate": 2}, "label_rate"),
