@@ -57,7 +57,9 @@ _TRAINING: dict[str, type] = {
     "purpose": str, "model": str, "model_digest": str, "adapter_digest": str, "mechanism": str, "parameters": str,
     "records": int, "entities": int, "examples": int, "epochs": int, "steps": int, "milliseconds": int,
 }  # fmt: skip
-_BUDGET: dict[str, type] = {"charge": int, "key": str, "purpose": str, "period": str, "limit": str, "limit_delta": str}
+_BUDGET: dict[str, type] = {
+    "charge": int, "key": str, "purpose": str, "period": str, "limit": str, "limit_delta": str, "ledger_digest": str,
+}  # fmt: skip
 _BUNDLE: dict[str, type] = {
     "kind": str, "items": int, "abstained": int, "bytes": int, "aggregation": str, "mechanism": str, "parameters": str,
     "accountant": str, "manifest_digest": str, "prompt_set_digest": str, "recipient_key_id": str, "attempt": int,

@@ -84,8 +84,8 @@ class DatabaseSource:
         row = log_rows.read_head(self._tx)
         if row is None:
             raise IntegrityError("SF504", "the database holds no log: not even an empty one was begun")
-        kept = tuple((checkpoint.size, _text(checkpoint.note)) for checkpoint in log_rows.list_checkpoints(self._tx))
-        return StoredHead(_text(row.verification_key), _text(row.checkpoint), kept, (row.size, row.frontier))
+        kept = tuple((checkpoint.size, checkpoint.note) for checkpoint in log_rows.list_checkpoints(self._tx))
+        return StoredHead(row.verification_key, row.checkpoint, kept, (row.size, row.frontier))
 
     def entries(self, start: int = 0) -> Iterator[StoredEntry]:
         """Its entries in order of position, from number ``start`` on."""
@@ -104,11 +104,6 @@ class DatabaseSource:
     def node_count(self) -> int | None:
         """How many hashes are stored on all levels."""
         return log_rows.count_nodes(self._tx)
-
-
-def _text(value: object) -> str:
-    """What an intruder may have stored in a text column, as text; the checks that follow refuse it."""
-    return value if isinstance(value, str) else repr(value)
 
 
 def _blob(value: object) -> bytes:

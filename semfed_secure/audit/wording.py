@@ -33,7 +33,7 @@ _PHRASES: dict[EventType, tuple[str, str]] = {
     ),
     EventType.BUDGET_RESERVED: (
         "reserved privacy budget of {population}: {cost} more, {epsilon} in all",
-        "could not reserve privacy budget of {population}",
+        "could not account for the privacy budget of {target}, and charged nothing",
     ),
     EventType.BUDGET_COMMITTED: (
         "confirmed a charge on the privacy budget of {target}",

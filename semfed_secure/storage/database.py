@@ -7,11 +7,11 @@ import threading
 import weakref
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self, get_args
 
 from sqlalchemy import Connection, Engine, insert, select, text
 
-from semfed_secure.errors import ConfigurationError
+from semfed_secure.errors import ConfigurationError, IntegrityError
 from semfed_secure.storage import schema
 from semfed_secure.storage.engines import durable_engine, parse_url, read_only_engine
 from semfed_secure.storage.errors import opening, reading, writing
@@ -172,6 +172,8 @@ class Database:
                 if found is None:
                     tx.connection.execute(insert(schema.database_kind).values(kind=kind))
                     found = kind
+        if found not in get_args(DatabaseKind):
+            raise IntegrityError("SF531", f"database {self._name} is damaged: it does not say whose it is")
         if found != kind:
             raise ConfigurationError("SF151", f"database {self._name} belongs to a {found}, not to a {kind}")
 

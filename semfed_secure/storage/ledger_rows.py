@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from sqlalchemy import insert, select, update
 
 from semfed_secure.storage.schema import ledger_charge
+from semfed_secure.storage.typed_rows import typed_row
 
 if TYPE_CHECKING:
     from semfed_secure.storage.database import Transaction
@@ -54,7 +55,7 @@ def charge_by_key(tx: Transaction, idempotency_key: str) -> ChargeRow | None:
     """The charge that carries this key."""
     query = select(*_COLUMNS).where(ledger_charge.c.idempotency_key == idempotency_key)
     row = tx.connection.execute(query).first()
-    return None if row is None else ChargeRow(*row)
+    return None if row is None else typed_row(ChargeRow, row)
 
 
 def charges_of(tx: Transaction, *, population: str, unit: str, relation: str) -> list[ChargeRow]:
@@ -68,12 +69,12 @@ def charges_of(tx: Transaction, *, population: str, unit: str, relation: str) ->
         )
         .order_by(ledger_charge.c.id)
     )
-    return [ChargeRow(*row) for row in tx.connection.execute(query)]
+    return [typed_row(ChargeRow, row) for row in tx.connection.execute(query)]
 
 
 def list_charges(tx: Transaction) -> list[ChargeRow]:
     """Every charge of every ledger, oldest first."""
-    return [ChargeRow(*row) for row in tx.connection.execute(select(*_COLUMNS).order_by(ledger_charge.c.id))]
+    return [typed_row(ChargeRow, row) for row in tx.connection.execute(select(*_COLUMNS).order_by(ledger_charge.c.id))]
 
 
 def mark_committed(tx: Transaction, idempotency_key: str) -> bool:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Column, Select, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import Column, Select, and_, bindparam, exc, func, insert, or_, select, update
 
+from semfed_secure.errors import IntegrityError
 from semfed_secure.storage.schema import log_checkpoint, log_entry, log_head, log_node
+from semfed_secure.storage.typed_rows import typed_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -84,7 +87,7 @@ def _read_nodes(count: int) -> Select[Any]:
 def read_head(tx: Transaction) -> HeadRow | None:
     """The head, or nothing while the log is empty and unclaimed."""
     row = tx.connection.execute(_READ_HEAD).first()
-    return None if row is None else HeadRow(*row)
+    return None if row is None else typed_row(HeadRow, row, code="SF501")
 
 
 def insert_head(tx: Transaction, head: HeadRow) -> None:
@@ -101,21 +104,33 @@ def advance_head(tx: Transaction, *, old_size: int, size: int, frontier: bytes, 
 
 
 def insert_entries(tx: Transaction, entries: Sequence[EntryRow]) -> None:
-    """Add entries; a position that is taken fails the transaction."""
+    """Add entries behind the last one; ``SF501`` if one stands there already."""
     rows = [{"position": row.position, "leaf_hash": row.leaf_hash, "body": row.body} for row in entries]
-    tx.connection.execute(_INSERT_ENTRY, rows)
+    with _behind_the_head("an entry"):
+        tx.connection.execute(_INSERT_ENTRY, rows)
 
 
 def insert_nodes(tx: Transaction, nodes: Sequence[NodeRow]) -> None:
-    """Add hashes of subtrees that are complete now; they never change again."""
+    """Add hashes of subtrees that are complete now; they never change again: ``SF501`` if one stands there already."""
     if nodes:
         rows = [{"level": row.level, "position": row.position, "hash": row.hash} for row in nodes]
-        tx.connection.execute(_INSERT_NODE, rows)
+        with _behind_the_head("a hash"):
+            tx.connection.execute(_INSERT_NODE, rows)
 
 
 def insert_checkpoint(tx: Transaction, checkpoint: CheckpointRow) -> None:
-    """Keep a checkpoint; a second one of the same size fails the transaction."""
-    tx.connection.execute(_INSERT_CHECKPOINT, {"size": checkpoint.size, "note": checkpoint.note})
+    """Keep a checkpoint of the present size; ``SF501`` if one stands there already."""
+    with _behind_the_head("a checkpoint"):
+        tx.connection.execute(_INSERT_CHECKPOINT, {"size": checkpoint.size, "note": checkpoint.note})
+
+
+@contextmanager
+def _behind_the_head(what: str) -> Iterator[None]:
+    # One sequencer writes, and the head says where it is: what stands behind the head was not written by it.
+    try:
+        yield
+    except exc.IntegrityError as error:
+        raise IntegrityError("SF501", f"the log holds {what} behind its head: it was changed, or set back") from error
 
 
 def has_checkpoint(tx: Transaction, size: int) -> bool:
@@ -131,7 +146,7 @@ def read_entries(tx: Transaction, start: int, stop: int) -> list[EntryRow]:
         .where(log_entry.c.position >= start, log_entry.c.position < stop)
         .order_by(log_entry.c.position)
     )
-    return [EntryRow(*row) for row in tx.connection.execute(query)]
+    return [typed_row(EntryRow, row, code="SF501") for row in tx.connection.execute(query)]
 
 
 def read_hashes(tx: Transaction, places: Iterable[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
@@ -141,26 +156,31 @@ def read_hashes(tx: Transaction, places: Iterable[tuple[int, int]]) -> dict[tupl
     leaves = [position for level, position in asked if level == 0]
     if leaves:
         rows = tx.connection.execute(_READ_LEAVES, {"positions": leaves})
-        found.update({(0, position): value for position, value in rows})
+        found.update(_placed((0, *row) for row in rows))
     inner = [place for place in asked if place[0]]
     if inner:
         values: dict[str, int] = {}
         for number, (level, position) in enumerate(inner):
             values |= {f"level_{number}": level, f"position_{number}": position}
-        nodes = tx.connection.execute(_read_nodes(len(inner)), values)
-        found.update({(level, position): value for level, position, value in nodes})
+        found.update(_placed(tx.connection.execute(_read_nodes(len(inner)), values)))
     return found
+
+
+def _placed(rows: Iterable[Sequence[object]]) -> dict[tuple[int, int], bytes]:
+    nodes = [typed_row(NodeRow, row, code="SF501") for row in rows]
+    return {(node.level, node.position): node.hash for node in nodes}
 
 
 def read_hash_run(tx: Transaction, level: int, start: int, stop: int) -> list[bytes]:
     """Hashes at positions ``start`` to ``stop - 1`` of a level that exist, in order; level 0 being the entries."""
     if level == 0:
         place = log_entry.c.position
-        query = select(log_entry.c.leaf_hash)
+        query = select(place, log_entry.c.leaf_hash)
     else:
         place = log_node.c.position
-        query = select(log_node.c.hash).where(log_node.c.level == level)
-    return list(tx.connection.scalars(query.where(place >= start, place < stop).order_by(place)))
+        query = select(place, log_node.c.hash).where(log_node.c.level == level)
+    rows = tx.connection.execute(query.where(place >= start, place < stop).order_by(place))
+    return [typed_row(NodeRow, (level, *row), code="SF501").hash for row in rows]
 
 
 def walk_entries(tx: Transaction, start: int = 0) -> Iterator[EntryRow]:
@@ -170,7 +190,7 @@ def walk_entries(tx: Transaction, start: int = 0) -> Iterator[EntryRow]:
     if start:  # without it also those that an intruder numbered below zero
         query = query.where(place >= start)
     for row in _walk(tx, query, place):
-        yield EntryRow(*row)
+        yield EntryRow(*row)  # of any type: who verifies a whole log says which entry is none
 
 
 def walk_level(tx: Transaction, level: int) -> Iterator[NodeRow]:
@@ -198,4 +218,4 @@ def count_nodes(tx: Transaction) -> int:
 def list_checkpoints(tx: Transaction) -> list[CheckpointRow]:
     """Every kept checkpoint, smallest first."""
     query = select(log_checkpoint.c.size, log_checkpoint.c.note).order_by(log_checkpoint.c.size)
-    return [CheckpointRow(*row) for row in tx.connection.execute(query)]
+    return [typed_row(CheckpointRow, row, code="SF501") for row in tx.connection.execute(query)]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from sqlalchemy import insert, select, update
 
 from semfed_secure.storage.schema import outbox
+from semfed_secure.storage.typed_rows import typed_row
 
 if TYPE_CHECKING:
     from semfed_secure.storage.database import Transaction
@@ -44,7 +45,7 @@ def read_outbox(tx: Transaction, round_id: str, kind: str) -> OutboxRow | None:
     """The message of this round and kind."""
     query = select(*_COLUMNS).where(outbox.c.round_id == round_id, outbox.c.kind == kind)
     row = tx.connection.execute(query).first()
-    return None if row is None else OutboxRow(*row)
+    return None if row is None else typed_row(OutboxRow, row)
 
 
 def list_outbox(tx: Transaction, *, unanswered: bool = False) -> list[OutboxRow]:
@@ -52,7 +53,7 @@ def list_outbox(tx: Transaction, *, unanswered: bool = False) -> list[OutboxRow]
     query = select(*_COLUMNS).order_by(outbox.c.id)
     if unanswered:
         query = query.where(outbox.c.state != "answered")
-    return [OutboxRow(*row) for row in tx.connection.execute(query)]
+    return [typed_row(OutboxRow, row) for row in tx.connection.execute(query)]
 
 
 def mark_sent(tx: Transaction, item_id: int) -> bool:

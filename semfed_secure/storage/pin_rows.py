@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import insert, select, update
 
 from semfed_secure.storage.schema import pin
+from semfed_secure.storage.typed_rows import typed_row
 
 if TYPE_CHECKING:
     from semfed_secure.storage.database import Transaction
 
 
+@dataclass(frozen=True, slots=True)
+class PinRow:
+    """One pinned value."""
+
+    name: str
+    value: bytes
+
+
 def read_pin(tx: Transaction, name: str) -> bytes | None:
     """The pinned value."""
-    value: bytes | None = tx.connection.scalar(select(pin.c.value).where(pin.c.name == name))
-    return value
+    row = tx.connection.execute(select(pin.c.name, pin.c.value).where(pin.c.name == name)).first()
+    return None if row is None else typed_row(PinRow, row).value
+
+
+def list_pins(tx: Transaction) -> list[PinRow]:
+    """Every pin, by name."""
+    rows = tx.connection.execute(select(pin.c.name, pin.c.value).order_by(pin.c.name))
+    return [typed_row(PinRow, row) for row in rows]
 
 
 def set_pin_once(tx: Transaction, name: str, value: bytes) -> bytes:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import insert, select, update
 
 from semfed_secure.storage.schema import progress
+from semfed_secure.storage.typed_rows import typed_row
 
 if TYPE_CHECKING:
     from semfed_secure.storage.database import Transaction
@@ -39,7 +40,7 @@ def read_progress(tx: Transaction, round_id: str, step: str) -> ProgressRow | No
     """The state of one step, or nothing if it has not begun."""
     query = select(*_COLUMNS).where(progress.c.round_id == round_id, progress.c.step == step)
     row = tx.connection.execute(query).first()
-    return None if row is None else ProgressRow(*row)
+    return None if row is None else typed_row(ProgressRow, row)
 
 
 def list_progress(tx: Transaction, round_id: str | None = None) -> list[ProgressRow]:
@@ -47,4 +48,4 @@ def list_progress(tx: Transaction, round_id: str | None = None) -> list[Progress
     query = select(*_COLUMNS).order_by(progress.c.updated_at_ms, progress.c.round_id, progress.c.step)
     if round_id is not None:
         query = query.where(progress.c.round_id == round_id)
-    return [ProgressRow(*row) for row in tx.connection.execute(query)]
+    return [typed_row(ProgressRow, row) for row in tx.connection.execute(query)]

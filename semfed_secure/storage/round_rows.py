@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from sqlalchemy import func, insert, select, update
 
 from semfed_secure.storage.schema import contribution, round_
+from semfed_secure.storage.typed_rows import typed_row
 
 if TYPE_CHECKING:
     from semfed_secure.storage.database import Transaction
@@ -66,7 +67,7 @@ def insert_round(tx: Transaction, row: RoundRow) -> None:
 def read_round(tx: Transaction, round_id: str) -> RoundRow | None:
     """The round of this id."""
     row = tx.connection.execute(select(*_ROUND).where(round_.c.round_id == round_id)).first()
-    return None if row is None else RoundRow(*row)
+    return None if row is None else typed_row(RoundRow, row)
 
 
 def list_rounds(tx: Transaction, *, state: str | None = None) -> list[RoundRow]:
@@ -74,19 +75,19 @@ def list_rounds(tx: Transaction, *, state: str | None = None) -> list[RoundRow]:
     query = select(*_ROUND).order_by(round_.c.closes_at_ms, round_.c.round_id)
     if state is not None:
         query = query.where(round_.c.state == state)
-    return [RoundRow(*row) for row in tx.connection.execute(query)]
+    return [typed_row(RoundRow, row) for row in tx.connection.execute(query)]
 
 
 def read_round_head(tx: Transaction, round_id: str) -> RoundHeadRow | None:
     """Where the round of this id stands."""
     row = tx.connection.execute(select(*_HEAD).where(round_.c.round_id == round_id)).first()
-    return None if row is None else RoundHeadRow(*row)
+    return None if row is None else typed_row(RoundHeadRow, row)
 
 
 def list_round_heads(tx: Transaction) -> list[RoundHeadRow]:
     """Where every round stands, by closing time."""
     query = select(*_HEAD).order_by(round_.c.closes_at_ms, round_.c.round_id)
-    return [RoundHeadRow(*row) for row in tx.connection.execute(query)]
+    return [typed_row(RoundHeadRow, row) for row in tx.connection.execute(query)]
 
 
 def move_round(
@@ -117,7 +118,7 @@ def read_contribution(tx: Transaction, round_id: str, statement_digest: bytes) -
         contribution.c.round_id == round_id, contribution.c.statement_digest == statement_digest
     )
     row = tx.connection.execute(query).first()
-    return None if row is None else ContributionRow(*row)
+    return None if row is None else typed_row(ContributionRow, row)
 
 
 def admitted_contribution(tx: Transaction, round_id: str, member_id: str) -> ContributionRow | None:
@@ -128,7 +129,7 @@ def admitted_contribution(tx: Transaction, round_id: str, member_id: str) -> Con
         contribution.c.outcome == "admitted",
     )
     row = tx.connection.execute(query).first()
-    return None if row is None else ContributionRow(*row)
+    return None if row is None else typed_row(ContributionRow, row)
 
 
 def admitted_members(tx: Transaction, round_id: str) -> set[str]:
@@ -156,7 +157,7 @@ def list_contributions(tx: Transaction, round_id: str) -> list[ContributionRow]:
         .where(contribution.c.round_id == round_id)
         .order_by(contribution.c.member_id, contribution.c.statement_digest)
     )
-    rows = [ContributionRow(*row) for row in tx.connection.execute(query)]
+    rows = [typed_row(ContributionRow, row) for row in tx.connection.execute(query)]
     # PostgreSQL sorts text by the collation of its locale; Python sorts it by code point everywhere.
     return sorted(rows, key=lambda row: (row.member_id, row.statement_digest))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
 
-from semfed_secure.errors import ConfigurationError
+from semfed_secure.errors import ConfigurationError, IntegrityError
 
 HEAD = "0001"
 """The newest migration; a test compares it with the scripts."""
@@ -31,12 +31,20 @@ def is_current(connection: Connection) -> bool:
 
 
 def upgrade(connection: Connection) -> None:
-    """Run the missing migrations inside the open transaction of ``connection``."""
+    """Run the missing migrations inside the open transaction of ``connection``.
+
+    Raises:
+        IntegrityError: ``SF531`` if the version that the tables name is none that ever was.
+    """
     # Alembic is only imported where there is work to do: an up-to-date database opens without it.
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
+    from alembic.util import CommandError  # noqa: PLC0415
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise IntegrityError("SF531", "the database names a version of its tables that never was") from error

@@ -169,6 +169,15 @@ def test_a_newer_version_is_refused(database: Database, database_url: str) -> No
     assert caught.value.code == "SF151"
 
 
+def test_a_version_that_never_was_is_damage(database: Database, database_url: str) -> None:
+    """No migration leads on from it: SF531, and no traceback."""
+    with database.transaction() as tx:
+        tx.connection.execute(text("UPDATE alembic_version SET version_num = '0000'"))
+    with pytest.raises(IntegrityError) as caught:
+        Database.open(database_url, kind="client")
+    assert caught.value.code == "SF531"
+
+
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "mysql://host/name", "://", "/no/such/dir/site.db"])
 def test_what_cannot_be_opened_is_refused(url: str) -> None:
     """Memory, unknown kinds, nonsense and missing directories get the same code."""

@@ -6,9 +6,20 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError as ConstraintError
 
-from semfed_secure.storage import Database, ledger_rows, log_rows, outbox_rows, pin_rows, progress_rows, round_rows
+from semfed_secure.errors import IntegrityError
+from semfed_secure.storage import (
+    Database,
+    Transaction,
+    ledger_rows,
+    log_rows,
+    outbox_rows,
+    pin_rows,
+    progress_rows,
+    round_rows,
+)
 from semfed_secure.storage.ledger_rows import ChargeRow
 from semfed_secure.storage.log_rows import CheckpointRow, EntryRow, HeadRow, NodeRow
 from semfed_secure.storage.outbox_rows import OutboxRow
@@ -16,7 +27,8 @@ from semfed_secure.storage.progress_rows import ProgressRow
 from semfed_secure.storage.round_rows import ContributionRow, RoundRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 CHARGE = ChargeRow(
     idempotency_key="round-1/bundle",
@@ -191,6 +203,44 @@ def test_the_log_head_moves_only_from_where_it_stands(database: Database) -> Non
         assert log_rows.read_head(tx) == HeadRow("key", 1, b"f", "c")
     with pytest.raises(ConstraintError), database.transaction() as tx:
         log_rows.insert_head(tx, HeadRow("second", 0, b"", ""))
+
+
+def test_what_stands_behind_the_head_is_damage(database: Database) -> None:
+    """Entries, nodes and checkpoints are only ever added where nothing stands."""
+    entry, node, checkpoint = EntryRow(0, b"h" * 32, b"{}"), NodeRow(1, 0, b"a" * 32), CheckpointRow(4, "note")
+    for insert, row in (
+        (log_rows.insert_entries, [entry]),
+        (log_rows.insert_nodes, [node]),
+        (log_rows.insert_checkpoint, checkpoint),
+    ):
+        with database.transaction() as tx:
+            insert(tx, row)
+        with pytest.raises(IntegrityError) as caught, database.transaction() as tx:
+            insert(tx, row)
+        assert caught.value.code == "SF501"
+
+
+@pytest.mark.parametrize(
+    ("damage", "read"),
+    [
+        ("UPDATE pin SET value = 'text'", lambda tx: pin_rows.read_pin(tx, "policy")),
+        ("UPDATE pin SET value = 7", pin_rows.list_pins),
+        ("UPDATE ledger_charge SET created_at_ms = 'soon'", ledger_rows.list_charges),
+        ("UPDATE ledger_charge SET delta = x'30'", lambda tx: ledger_rows.charge_by_key(tx, CHARGE.idempotency_key)),
+        ("UPDATE ledger_charge SET state = 'committec'", ledger_rows.list_charges),
+    ],
+)
+def test_a_column_of_another_type_is_damage(tmp_path: Path, damage: str, read: Callable[[Transaction], object]) -> None:
+    """SQLite keeps any value in any column; whoever reads a row gets the types that it declares, or SF531."""
+    with Database.open(tmp_path / "site.db", kind="client") as opened:
+        with opened.transaction() as tx:
+            pin_rows.set_pin_once(tx, "policy", b"one")
+            ledger_rows.insert_charge(tx, CHARGE)
+            tx.connection.execute(text("PRAGMA ignore_check_constraints=ON"))
+            tx.connection.execute(text(damage))
+        with pytest.raises(IntegrityError) as caught, opened.snapshot() as tx:
+            read(tx)
+        assert caught.value.code == "SF531"
 
 
 def test_log_rows_come_back_in_order(database: Database) -> None:
