@@ -17,6 +17,7 @@ from semfed_secure.clock import SystemClock
 from semfed_secure.errors import ConfigurationError
 from semfed_secure.policy.compose import load_policy
 from semfed_secure.privacy.accountant import ACCOUNTANT
+from semfed_secure.privacy.ledger_check import require_all_logged
 from semfed_secure.privacy.ledger_entries import state_of
 from semfed_secure.storage import Database
 from semfed_secure.storage.ledger_rows import ChargeRow, list_charges
@@ -48,7 +49,10 @@ def show(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show every population's spending, by period and over its lifetime; needs no keys and changes nothing."""
+    """Show every population's spending, by period and over its lifetime; needs no keys and changes nothing.
+
+    Charges that are not the ones which the site's audit log names end in exit 12.
+    """
     if (config is None) == (state is None):
         raise ConfigurationError("SF101", "exactly one of --config and --state is expected")
     site = None if config is None else load_site_config(config)
@@ -126,11 +130,13 @@ def _shown(value: Decimal | None) -> str:
 
 
 def _charges(place: Path) -> list[ChargeRow]:
-    """Every charge of the ledger in a state directory or database file."""
+    """Every charge of the ledger in a state directory or database file, as its audit log names them."""
     database = Database.open_read_only(place / DATABASE_FILE if place.is_dir() else place)
     try:
         with database.snapshot() as tx:
-            return list_charges(tx)
+            rows = list_charges(tx)
+            require_all_logged(tx, rows)
+            return rows
     finally:
         database.close()
 

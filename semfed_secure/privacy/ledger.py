@@ -2,22 +2,24 @@
 
 The charges of a population never exceed a budget that `BudgetLedger.reserve` was given, whatever the number of
 threads and processes, and wherever one of them dies: the check, the charge and its audit entry are one transaction
-of the database's single sequencer. A crash leaves the charge standing; the same act is never charged twice.
+of the database's single sequencer. A crash leaves the charge standing; the same act is never charged twice. Charges
+that are not the ones which the audit log names are refused wherever they count.
 """
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from semfed_secure.errors import BudgetExhausted, ConfigurationError, IntegrityError
 from semfed_secure.privacy import ledger_entries as entries
 from semfed_secure.privacy.budget import Budget, BudgetState, Charge, Spent, assess, month_of
+from semfed_secure.privacy.ledger_check import require_logged
 from semfed_secure.storage import ledger_rows
 from semfed_secure.units import Period, PrivacyUnit, Relation
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from decimal import Decimal
 
     from semfed_secure.audit.log import AuditLog
@@ -50,12 +52,14 @@ class BudgetLedger:
         Args:
             charge: The act and what it costs.
             budgets: All must cover it; one of them is for the lifetime.
-            tx: A transaction to join; then `record_refusal` belongs after its rollback.
+            tx: A transaction to join; then `record_refusal` belongs after its rollback, and what does not add up has
+                no entry.
 
         Raises:
             BudgetExhausted: SF202 with ``remaining`` and ``cost`` for the budget that lacks most.
             ConfigurationError: SF141, hostile parameters or no lifetime budget.
-            IntegrityError: SF511, the key stands for another act or the ledger does not add up; SF502, no audit.
+            IntegrityError: SF511, the key stands for another act, or the ledger does not add up or is not the one of
+                the log; SF502, no audit.
         """
         if not any(budget.period is Period.LIFETIME for budget in budgets):
             raise ConfigurationError("SF141", "a lifetime budget must cover every charge, got none")
@@ -63,7 +67,7 @@ class BudgetLedger:
         if tx is not None:
             return self._reserve(tx, charge, curve, budgets)
         try:
-            with self._database.transaction() as own:
+            with self._noting_damage(charge.population), self._database.transaction() as own:
                 return self._reserve(own, charge, curve, budgets)
         except BudgetExhausted as refusal:
             self.record_refusal(charge, refusal)
@@ -104,22 +108,40 @@ class BudgetLedger:
     ) -> BudgetState:
         """What a population has spent by now, at ``delta``, over every period; with ``adding``, after that charge.
 
-        A charge that stands already is not added again. Reads only.
+        A charge that stands already is not added again. Charges nothing.
 
         Raises:
             ConfigurationError: SF141 for ``delta`` or the charge.
-            IntegrityError: SF511, the ledger does not add up.
+            IntegrityError: SF511, the ledger does not add up or is not the one of the log; that has an entry, unless a
+                transaction was joined.
         """
-        with self._database.snapshot() if tx is None else nullcontext(tx) as own:
-            rows = ledger_rows.charges_of(own, population=population, unit=unit, relation=relation)
+        of = population, unit, relation
+        if tx is None:
+            with self._noting_damage(population), self._database.snapshot() as own:
+                return self._state(own, of, delta, adding)
+        return self._state(tx, of, delta, adding)
+
+    def _state(
+        self, tx: Transaction, of: tuple[str, PrivacyUnit, Relation], delta: Decimal, adding: Charge | None
+    ) -> BudgetState:
+        rows = _charges(tx, of)
         standing = {row.idempotency_key for row in rows}
         extra = [adding.cost()] if adding is not None and adding.idempotency_key not in standing else []
-        now = self._clock.now()
-        return entries.state_of(rows, (population, unit, relation), delta=delta, now=now, adding=extra)
+        return entries.state_of(rows, of, delta=delta, now=self._clock.now(), adding=extra)
+
+    @contextmanager
+    def _noting_damage(self, population: str) -> Iterator[None]:
+        """Append an entry for a ledger that turns out not to add up, when its transaction is over."""
+        try:
+            yield
+        except IntegrityError as error:
+            if error.code == "SF511":
+                self._audit.append(entries.damage_event(self._actor, population, error))
+            raise
 
     def _reserve(self, tx: Transaction, charge: Charge, curve: RdpCurve, budgets: Sequence[Budget]) -> ChargeRow:
         # INVARIANT: nobody else writes charges between here and the end of the transaction (one sequencer).
-        rows = ledger_rows.charges_of(tx, population=charge.population, unit=charge.unit, relation=charge.relation)
+        rows = _charges(tx, (charge.population, charge.unit, charge.relation))
         now = entries.present(rows, self._clock.now())
         wanted = entries.to_row(charge, curve, now)
         standing = ledger_rows.charge_by_key(tx, charge.idempotency_key)
@@ -133,5 +155,13 @@ class BudgetLedger:
         row = ledger_rows.insert_charge(tx, wanted)
         assert row is not None  # no charge stood under this key a moment ago
         remaining = min(one.remaining(one.after) for one in verdicts)
-        self._audit.append(entries.reserved_event(self._actor, charge, row, lifetime, remaining), tx)
+        self._audit.append(entries.reserved_event(self._actor, charge, [*rows, row], lifetime, remaining), tx)
         return row
+
+
+def _charges(tx: Transaction, of: tuple[str, PrivacyUnit, Relation]) -> list[ChargeRow]:
+    """Every charge of one account, once it is known to be the one of the log."""
+    population, unit, relation = of
+    rows = ledger_rows.charges_of(tx, population=population, unit=unit, relation=relation)
+    require_logged(tx, of, rows)
+    return rows

@@ -11,6 +11,7 @@ from semfed_secure.clock import from_ms, to_ms
 from semfed_secure.errors import BudgetExhausted, IntegrityError
 from semfed_secure.privacy.accountant import RdpCurve, epsilon_of, parse_curve
 from semfed_secure.privacy.budget import Assessment, BudgetState, Charge, Spent, month_of, spent_over
+from semfed_secure.privacy.ledger_check import ledger_digest
 from semfed_secure.storage.ledger_rows import ChargeRow
 from semfed_secure.units import Period, PrivacyUnit, Relation
 
@@ -132,8 +133,10 @@ def refused_event(actor: str, charge: Charge, refusal: BudgetExhausted) -> Event
     )
 
 
-def reserved_event(actor: str, charge: Charge, row: ChargeRow, lifetime: Assessment, remaining: Decimal) -> Event:
-    """The entry of a charge: the lifetime total after it, and what the tightest budget leaves."""
+def reserved_event(
+    actor: str, charge: Charge, standing: Sequence[ChargeRow], lifetime: Assessment, remaining: Decimal
+) -> Event:
+    """The entry of a charge: the lifetime total after it, what the tightest budget leaves, and all that now stands."""
     budget = lifetime.budget
     return Event(
         type=EventType.BUDGET_RESERVED,
@@ -143,13 +146,26 @@ def reserved_event(actor: str, charge: Charge, row: ChargeRow, lifetime: Assessm
         policy_digest=charge.policy_digest,
         privacy=_privacy(charge, str(lifetime.after), str(budget.delta), str(lifetime.cost), str(remaining)),
         details={
-            "charge": row.id,
+            "charge": standing[-1].id,
+            "ledger_digest": ledger_digest(standing),
             "key": charge.idempotency_key,
             "purpose": charge.purpose,
             "period": str(budget.period),
             "limit": str(budget.epsilon),
             "limit_delta": str(budget.delta),
         },
+    )
+
+
+def damage_event(actor: str, population: str, error: IntegrityError) -> Event:
+    """The entry of a ledger that does not add up: nothing is charged, and nothing is released."""
+    return Event(
+        type=EventType.BUDGET_RESERVED,
+        outcome="failed",
+        actor=actor,
+        target=population,
+        codes=(error.code,),
+        reason=error.message,
     )
 
 

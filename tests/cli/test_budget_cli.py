@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -169,3 +170,13 @@ def test_an_edited_ledger_is_exit_12(state, capsys):
     code, _, err = run(capsys, "--state", state)
     assert code == ExitCode.INTEGRITY
     assert "SF511" in err
+
+
+@pytest.mark.parametrize("gone", ["", "WHERE population = 'staff'"])
+def test_a_ledger_that_is_not_the_one_of_the_log_is_not_shown(state, capsys, gone):
+    """Exit 12 with SF511, also where nothing is left that could be shown."""
+    with sqlite3.connect(state / "site.db") as database:
+        database.execute(f"DELETE FROM ledger_charge {gone}")
+    code, out, error = run(capsys, "--state", state)
+    assert (code, out) == (ExitCode.INTEGRITY, "")
+    assert "SF511" in error
