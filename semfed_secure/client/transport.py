@@ -233,9 +233,12 @@ def parse_rounds(data: bytes) -> tuple[RoundSummary, ...]:
         PeerError: SF302 if it is anything else.
     """
     try:
-        found = tuple(RoundSummary(RoundId(str(row["round_id"])), str(row["state"])) for row in _list(data, "rounds"))
+        rows = [(row["round_id"], row["state"]) for row in _list(data, "rounds")]
     except (KeyError, TypeError) as error:
         raise PeerError("SF302", "the list of rounds is not well-formed") from error
+    if not all(isinstance(name, str) and isinstance(state, str) for name, state in rows):
+        raise PeerError("SF302", "the list of rounds is not well-formed")
+    found = tuple(RoundSummary(RoundId(name), state) for name, state in rows)
     if not all(is_name(row.round_id) for row in found):
         raise PeerError("SF302", "the list of rounds holds a name that is none")
     return found
@@ -257,7 +260,7 @@ def _list(data: bytes, name: str) -> list[Any]:
     """The list under ``name`` of a JSON object."""
     try:
         document = json.loads(data)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, digits without end, nested without end
         raise PeerError("SF302", "the server's answer is not JSON") from error
     rows = document.get(name) if isinstance(document, dict) else None
     if not isinstance(rows, list):
@@ -285,7 +288,7 @@ def _problem_code(answer: bytes) -> str:
     """The catalogue code of an RFC 9457 document, or nothing."""
     try:
         document = json.loads(answer)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return ""
     code = document.get("code") if isinstance(document, dict) else None
     return code if isinstance(code, str) and code in CATALOGUE else ""

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 ROUND = RoundId("round-1")
 COSE = "application/cose"
 PROBLEM = "application/problem+json"
+HOSTILE = (b'{"code": ' + b"1" * 5000 + b"}", b"[" * 100_000, b'{"rounds": [' + b"9" * 5000 + b"]}")
+"""JSON that Python's parser gives up on in other ways than by saying that it is none."""
 
 
 class Script:
@@ -121,7 +123,7 @@ def test_not_ready_and_aborted_are_round_states(script: Script, transport: HttpT
     assert caught.value.code == code
 
 
-@pytest.mark.parametrize("answer", [b"", b"<html>", problem("evil\x1b[2J"), b"[]", b"\xff"])
+@pytest.mark.parametrize("answer", [b"", b"<html>", problem("evil\x1b[2J"), b"[]", b"\xff", *HOSTILE])
 def test_an_unknown_code_is_not_repeated_to_the_operator(
     script: Script, transport: HttpTransport, answer: bytes
 ) -> None:
@@ -165,7 +167,17 @@ def test_rounds_are_listed(script: Script, transport: HttpTransport) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"x", b"[]", b'{"rounds": 1}', b'{"rounds": [1]}', b'{"rounds": [{"round_id": "../x", "state": "a"}]}']
+    "data",
+    [
+        b"x",
+        b"[]",
+        b'{"rounds": 1}',
+        b'{"rounds": [1]}',
+        b'{"rounds": [{"round_id": "../x", "state": "a"}]}',
+        b'{"rounds": [{"round_id": 1, "state": "a"}]}',
+        b'{"rounds": [{"round_id": "a", "state": [[]]}]}',
+        *HOSTILE,
+    ],
 )
 def test_a_malformed_list_of_rounds_is_refused(data: bytes) -> None:
     """The list is unsigned, so at least it is well-formed: no path, no other type."""
@@ -179,6 +191,6 @@ def test_a_proof_is_hex(script: Script, transport: HttpTransport) -> None:
     script.answers = [(200, "application/json", b'{"proof": ["00ff"]}')]
     assert transport.consistency(3, 7) == (b"\x00\xff",)
     assert script.seen[0][1] == "/v1/log/consistency?old=3&new=7"
-    for data in (b'{"proof": [1]}', b'{"proof": ["zz"]}'):
+    for data in (b'{"proof": [1]}', b'{"proof": ["zz"]}', *HOSTILE):
         with pytest.raises(PeerError):
             parse_proof(data)
