@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from semfed_secure.errors import ConfigurationError
 from semfed_secure.llm.model import Record
+from semfed_secure.privacy.parameters import ENTITY_ID, is_entity_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -32,7 +33,8 @@ class LabelledPrompt:
 def read_records(path: Path) -> tuple[Record, ...]:
     """Private records, one JSON object a line: ``entity_id``, ``prompt`` and, unless only asked about, ``completion``.
 
-    An error names the line and the field, never a value.
+    An error names the line and the field, never a value. One entity has one ``entity_id``: a spelling that only looks
+    like another is refused.
 
     Raises:
         ConfigurationError: SF102 unreadable, SF104 a line is not such an object, SF142 a record without its entity.
@@ -90,12 +92,21 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _object(path: Path, number: int, line: bytes) -> dict[str, Any]:
     try:
-        row = json.loads(line)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
-        # The error of the parser quotes the line, which may be private: it is cut off here.
-        raise ConfigurationError("SF104", f"{path.name} line {number}: not a JSON object") from None
+        row = json.loads(line, object_pairs_hook=_each_key_once)
+        json.dumps(row, ensure_ascii=False).encode()  # half of a surrogate pair is JSON, but no text
+    except (ValueError, RecursionError):  # also digits without end, and nested without end
+        row = None
     if not isinstance(row, dict):
-        raise ConfigurationError("SF104", f"{path.name} line {number}: not a JSON object")
+        # The error of the parser quotes the line, which may be private: it is cut off here.
+        message = f"{path.name} line {number}: one JSON object in UTF-8, each key once, was expected"
+        raise ConfigurationError("SF104", message)
+    return row
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    if len(row) != len(pairs):
+        raise ValueError("a key stands twice")
     return row
 
 
@@ -107,9 +118,12 @@ def _text(number: int, row: dict[str, Any], name: str, *, default: str | None = 
 
 
 def _record(number: int, row: dict[str, Any]) -> Record:
-    entity = row.get("entity_id")
-    if not isinstance(entity, str) or not entity:
+    if (given := row.get("entity_id")) is None or given == "":
         raise ConfigurationError("SF142", f"line {number}: the record names no `entity_id`", line=number)
+    entity = _text(number, row, "entity_id")
+    if not is_entity_id(entity):
+        message = f"line {number}: `entity_id` must be {ENTITY_ID}, so that no entity has two"
+        raise ConfigurationError("SF104", message, line=number, field="entity_id")
     return Record(entity, _text(number, row, "prompt"), _text(number, row, "completion", default=""))
 
 

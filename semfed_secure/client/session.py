@@ -34,6 +34,7 @@ from semfed_secure.client.transport import HttpTransport, RoundSummary, Transpor
 from semfed_secure.clock import Clock, Randomness, SystemClock, SystemRandomness
 from semfed_secure.errors import ConfigurationError, ConsensusError
 from semfed_secure.ids import RoundId, is_name
+from semfed_secure.privacy.parameters import is_entity_id
 from semfed_secure.storage.outbox_rows import read_outbox
 from semfed_secure.units import Mechanism, OutputKind
 
@@ -356,7 +357,7 @@ def given_outputs(outputs: GivenOutputs, round_: VerifiedRound, mechanism: Mecha
 
 def _ballot(item: object) -> Vote:
     match item:
-        case (str() as entity, int() as prompt, int() as candidate):
+        case (str() as entity, int() as prompt, int() as candidate) if is_entity_id(entity):
             return entity, prompt, candidate
     raise ConfigurationError("SF104", "ballots (entity id, prompt index, candidate index) were expected")
 

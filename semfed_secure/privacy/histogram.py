@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semfed_secure.errors import ConfigurationError
-from semfed_secure.privacy.parameters import MIN_ENTITIES, Number, valid_count, valid_noise
+from semfed_secure.privacy.parameters import ENTITY_ID, MIN_ENTITIES, Number, is_entity_id, valid_count, valid_noise
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -51,8 +51,8 @@ def count_votes(votes: Iterable[Vote], shape: tuple[int, int]) -> Counts:
     prompts, candidates = _valid_shape(shape)
     ballots: dict[str, Counter[tuple[int, int]]] = {}
     for position, (entity_id, prompt, candidate) in enumerate(votes):
-        if not isinstance(entity_id, str) or not entity_id:
-            raise ConfigurationError("SF142", f"vote {position} has no entity id", vote=position)
+        if not is_entity_id(entity_id):
+            raise ConfigurationError("SF142", f"vote {position} has no entity id that is {ENTITY_ID}", vote=position)
         if not (0 <= prompt < prompts and 0 <= candidate < candidates):
             raise ConfigurationError("SF105", f"vote {position} names no cell of {prompts} x {candidates}")
         ballots.setdefault(entity_id, Counter())[prompt, candidate] += 1

@@ -6,6 +6,7 @@ text that is no number) ends as a coded refusal before any mechanism or accounta
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, TypeAlias
@@ -27,6 +28,7 @@ MIN_NOISE, MAX_NOISE = 1e-3, 1e5
 """Noise multipliers: below, the noise hides nobody; above, it drowns every signal."""
 MAX_STEPS = 10_000_000
 MAX_POPULATION = 10**11
+ENTITY_ID = "text in Unicode form NFC without outer blanks and hidden characters"
 MIN_ENTITIES = 2
 """One entity with all records is that entity's data: nothing can hide it and leave a use."""
 
@@ -135,11 +137,22 @@ def valid_count(name: str, value: Number, high: int = MAX_STEPS) -> int:
     return int(number)
 
 
+def is_entity_id(value: object) -> bool:
+    """Whether ``value`` can name an entity in one way only, so that nobody is counted as two.
+
+    It is `ENTITY_ID`: no text that prints like it, or that is the same to Unicode, is another entity's id.
+    """
+    if not isinstance(value, str) or not value or value != value.strip():
+        return False
+    hidden = any(unicodedata.category(char).startswith("C") for char in set(value))
+    return not hidden and unicodedata.is_normalized("NFC", value)
+
+
 def valid_entities(entity_ids: Iterable[str], *, max_records_per_entity: int) -> Counter[str]:
     """Count the records of each entity.
 
-    Every record belongs to a named entity, at least `MIN_ENTITIES` entities exist, and none holds more than
-    ``max_records_per_entity`` records. Refusals show counts, never an id.
+    Every record belongs to an entity, named as `is_entity_id` says; at least `MIN_ENTITIES` entities exist, and none
+    holds more than ``max_records_per_entity`` records. Refusals show counts, never an id.
 
     Raises:
         ConfigurationError: SF142 for missing ids, too few entities or too many records of one; SF141 for the limit.
@@ -147,8 +160,9 @@ def valid_entities(entity_ids: Iterable[str], *, max_records_per_entity: int) ->
     limit = valid_count("max_records_per_entity", max_records_per_entity)
     records: Counter[str] = Counter()
     for position, entity_id in enumerate(entity_ids):
-        if not isinstance(entity_id, str) or not entity_id:
-            raise ConfigurationError("SF142", f"record {position} has no entity_id", record=position)
+        if not is_entity_id(entity_id):
+            message = f"record {position} has no entity_id that is {ENTITY_ID}"
+            raise ConfigurationError("SF142", message, record=position)
         records[entity_id] += 1
     if len(records) < MIN_ENTITIES:
         raise ConfigurationError(

@@ -135,13 +135,24 @@ def test_a_round_that_closes_while_the_records_vote_costs_nothing(world: World) 
         assert (caught.value.code, charges(client)) == ("SF404", [])
 
 
-@pytest.mark.parametrize("own", [(), records("bay")[:1]])
-def test_records_of_fewer_than_two_entities_cost_nothing(world: World, own: tuple[Record, ...]) -> None:
+TWO_FORMS = (Record("a\ud800", "phrase 1", "lung"), Record("b", "phrase 2", "skin"))
+
+
+@pytest.mark.parametrize("own", [(), records("bay")[:1], TWO_FORMS])
+def test_records_without_two_well_named_entities_cost_nothing(world: World, own: tuple[Record, ...]) -> None:
     """SF142 before the budget is reserved."""
     with world.client(mechanism=HISTOGRAM) as client:
         with pytest.raises(ConfigurationError) as caught:
             client.join(ROUND).contribute(records=own)
         assert (caught.value.code, charges(client)) == ("SF142", [])
+
+
+def test_ballots_of_an_entity_that_is_not_well_named_cost_nothing(world: World) -> None:
+    """SF104 where a caller brings them."""
+    with world.client(mechanism=HISTOGRAM) as client:
+        with pytest.raises(ConfigurationError) as caught:
+            client.join(ROUND).contribute([("a\ud800", 0, 1), ("b", 1, 1)])
+        assert (caught.value.code, charges(client)) == ("SF104", [])
 
 
 def test_without_audit_no_record_is_read(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

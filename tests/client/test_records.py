@@ -40,7 +40,21 @@ def test_records_are_read_in_order(tmp_path: Path) -> None:
     [
         ('{"prompt": "secret"}', "SF142"),
         ('{"entity_id": "", "prompt": "secret"}', "SF142"),
-        ('{"entity_id": 7, "prompt": "secret"}', "SF142"),
+        ('{"entity_id": null, "prompt": "secret"}', "SF142"),
+        ('{"entity_id": 7, "prompt": "secret"}', "SF104"),
+        ('{"entity_id": ["secret"], "prompt": "q"}', "SF104"),
+        ('{"entity_id": "secret ", "prompt": "q"}', "SF104"),
+        ('{"entity_id": "\u00a0secret", "prompt": "q"}', "SF104"),
+        ('{"entity_id": "secre\u0301t", "prompt": "q"}', "SF104"),
+        ('{"entity_id": "sec\u200bret", "prompt": "q"}', "SF104"),
+        ('{"entity_id": "secret\\u0000", "prompt": "q"}', "SF104"),
+        ('{"entity_id": "secret\\ud800", "prompt": "q"}', "SF104"),
+        ('{"entity_id": "p", "prompt": "secret\\ud800"}', "SF104"),
+        ('{"entity_id": "p", "prompt": "q", "completion": "secret\\udfff"}', "SF104"),
+        ('{"entity_id": "secret", "entity_id": "p", "prompt": "q"}', "SF104"),
+        ('{"entity_id": "p", "prompt": "q", "x": {"secret": 1, "secret": 2}}', "SF104"),
+        ('{"entity_id": "secret", "prompt": "q", "x": ' + "1" * 5000 + "}", "SF104"),
+        ('{"entity_id": "secret", "prompt": "q", "x": ' + "[" * 100_000 + "]" * 100_000 + "}", "SF104"),
         ('{"entity_id": "p"}', "SF104"),
         ('{"entity_id": "p", "prompt": 7}', "SF104"),
         ('{"entity_id": "p", "prompt": "secret", "completion": 7}', "SF104"),
@@ -56,6 +70,21 @@ def test_a_bad_line_is_named_not_quoted(tmp_path: Path, line: str, code: str) ->
     assert caught.value.code == code
     assert "secret" not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+def test_what_is_wrong_with_an_entity_id_is_said(tmp_path: Path) -> None:
+    """One that is missing, one of another type and one that has two forms are told apart."""
+    said = {"null": "names no `entity_id`", "17": "`entity_id` must be a text", '" p"': "outer blanks"}
+    for value, words in said.items():
+        with pytest.raises(ConfigurationError, match=words):
+            read_records(write(tmp_path, f'{{"entity_id": {value}, "prompt": "q"}}'))
+
+
+def test_an_escaped_pair_is_one_character(tmp_path: Path) -> None:
+    """A whole surrogate pair is how JSON writes what lies beyond 16 bits."""
+    assert read_records(write(tmp_path, '{"entity_id": "p", "prompt": "\\ud83d\\ude00"}')) == (
+        Record("p", "\N{GRINNING FACE}", ""),
+    )
 
 
 def test_labelled_prompts_may_have_candidates(tmp_path: Path) -> None:

@@ -96,3 +96,20 @@ def test_bad_entities_are_refused(ids):
     """Empty data, one entity with all records, missing ids and too many records of one entity are SF142."""
     with pytest.raises(ConfigurationError, match="SF142"):
         parameters.valid_entities(ids, max_records_per_entity=2)
+
+
+@pytest.mark.parametrize(
+    "other", ["a ", "\ta", "a\n", "\u00a0a", "a\u200b", "a\x00", "\ufeffa", "a\ud800", "e\u0301", "\u212b"]
+)
+def test_an_entity_has_one_id(other):
+    """Blanks around an id, hidden characters, half a character and another Unicode form would make two of one."""
+    assert not parameters.is_entity_id(other)
+    with pytest.raises(ConfigurationError, match="SF142") as caught:
+        parameters.valid_entities(["a", other], max_records_per_entity=2)
+    assert "record 1" in str(caught.value)
+
+
+@pytest.mark.parametrize("plain", ["a", "p-17", "MRN 0042", "\u00e9", "\u5f20\u4e09", "\N{GRINNING FACE}"])
+def test_plain_ids_of_any_script_are_taken(plain):
+    """What is written one way only names an entity."""
+    assert parameters.is_entity_id(plain)
