@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from semfed_secure.client.pins import ACTIVE_ADAPTER
 from semfed_secure.errors import IntegrityError
 from semfed_secure.ids import hex_digest, parse_digest
 from semfed_secure.llm.files import directory_digest
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
     from semfed_secure.ids import Digest
     from semfed_secure.storage import Transaction
-
-_ACTIVE = "active-adapter"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +103,13 @@ def active_adapter(tx: Transaction) -> Adapter | None:
     Raises:
         IntegrityError: SF531 if the stored row is damaged.
     """
-    stored = read_pin(tx, _ACTIVE)
+    stored = read_pin(tx, ACTIVE_ADAPTER)
     return None if stored is None else _decode(stored)
 
 
 def activate(tx: Transaction, adapter: Adapter) -> None:
     """Make ``adapter`` the active one, inside the caller's transaction."""
-    replace_pin(tx, _ACTIVE, expected=read_pin(tx, _ACTIVE), value=_encode(adapter))
+    replace_pin(tx, ACTIVE_ADAPTER, expected=read_pin(tx, ACTIVE_ADAPTER), value=_encode(adapter))
 
 
 def _encode(adapter: Adapter) -> bytes:

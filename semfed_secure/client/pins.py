@@ -7,19 +7,56 @@ from typing import TYPE_CHECKING
 
 from semfed_secure.errors import IntegrityError, PeerError, SemfedError
 from semfed_secure.ids import DIGEST_BYTES, Digest, hex_digest
-from semfed_secure.storage.pin_rows import read_pin, replace_pin
+from semfed_secure.storage.pin_rows import list_pins, read_pin, replace_pin
 
 if TYPE_CHECKING:
     from semfed_secure.identity.roster import Roster
     from semfed_secure.storage import Transaction
 
-ROOT, POLICY, MODEL = "federation-root", "policy", "model"
+ROOT, POLICY, MODEL, ACTIVE_ADAPTER = "federation-root", "policy", "model", "active-adapter"
 _ROSTER, _SERVER_LOG, _SEQUENCE = "roster", "server-log", "statement-sequence"
+_NAMES = frozenset({ROOT, POLICY, MODEL, ACTIVE_ADAPTER, _ROSTER, _SERVER_LOG, _SEQUENCE})
+_LAST_SEQUENCE = 2**63 - 1
 _CHANGED: dict[str, tuple[type[SemfedError], str]] = {
     ROOT: (PeerError, "SF322"),
     POLICY: (IntegrityError, "SF522"),
     MODEL: (IntegrityError, "SF521"),
 }
+
+
+def require_names(tx: Transaction) -> None:
+    """Accept only pins under the names that are read here: under another name one would be forgotten and set anew.
+
+    Raises:
+        IntegrityError: SF531.
+    """
+    if any(row.name not in _NAMES for row in list_pins(tx)):
+        raise IntegrityError("SF531", "a stored pin stands under a name that this software does not give")
+
+
+def expected_digest(tx: Transaction, name: str, *, named: Digest | None) -> Digest | None:
+    """The one that the site file names on purpose, else the pinned one; None before the first."""
+    stands = read_pin(tx, name)
+    return named if named is not None or stands is None else Digest(stands)
+
+
+def require_pinned(tx: Transaction, name: str, observed: Digest, *, named: Digest | None) -> None:
+    """Accept only the expected digest, or the first one.
+
+    Raises:
+        PeerError: SF322 for another federation root.
+        IntegrityError: SF522 for another policy, SF521 for another model.
+    """
+    expected = expected_digest(tx, name, named=named)
+    if expected is not None and expected != observed:
+        raise changed(name, expected, f"found {hex_digest(observed)}", observed=hex_digest(observed))
+
+
+def changed(name: str, expected: Digest, found: str, **fields: object) -> SemfedError:
+    """The error for something that is not the pinned one."""
+    kind, code = _CHANGED[name]
+    printed = hex_digest(expected)
+    return kind(code, f"{name} {printed} was expected, {found}", expected=printed, **fields)
 
 
 def hold(tx: Transaction, name: str, observed: Digest, *, named: Digest | None) -> bool:
@@ -32,12 +69,8 @@ def hold(tx: Transaction, name: str, observed: Digest, *, named: Digest | None) 
         PeerError: SF322 for another federation root.
         IntegrityError: SF522 for another policy, SF521 for another model.
     """
+    require_pinned(tx, name, observed, named=named)
     stands = read_pin(tx, name)
-    expected = named if named is not None else stands
-    if expected is not None and expected != observed:
-        kind, code = _CHANGED[name]
-        sentence = f"{name} {hex_digest(Digest(expected))} was expected, found {hex_digest(observed)}"
-        raise kind(code, sentence, expected=hex_digest(Digest(expected)), observed=hex_digest(observed))
     if stands == observed:
         return False
     replace_pin(tx, name, expected=stands, value=observed)
@@ -65,7 +98,10 @@ def see_roster(tx: Transaction, roster: Roster) -> None:
 def server_checkpoint(tx: Transaction) -> str | None:
     """The newest checkpoint of the server's log that this site verified."""
     stored = read_pin(tx, _SERVER_LOG)
-    return None if stored is None else stored.decode()
+    try:
+        return None if stored is None else stored.decode()
+    except UnicodeDecodeError as error:
+        raise IntegrityError("SF531", "the stored checkpoint of the server's log is damaged") from error
 
 
 def keep_server_checkpoint(tx: Transaction, *, before: str | None, note: str) -> bool:
@@ -78,5 +114,7 @@ def next_sequence(tx: Transaction) -> int:
     """A statement sequence that was never given out before; a crash may leave a gap, never a repeat."""
     stored = read_pin(tx, _SEQUENCE)
     following = 1 if stored is None else int.from_bytes(stored, "big") + 1
+    if following > _LAST_SEQUENCE:
+        raise IntegrityError("SF531", "the stored statement sequence is damaged")
     replace_pin(tx, _SEQUENCE, expected=stored, value=following.to_bytes(8, "big"))
     return following

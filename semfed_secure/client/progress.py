@@ -76,12 +76,19 @@ def after(state: RoundState, step: Step) -> RoundState:
 def state_of(tx: Transaction, round_id: RoundId) -> RoundState:
     """The state of ``round_id``, `RoundState.NEW` if this site never joined it."""
     row = read_progress(tx, round_id, _ROUND)
-    return RoundState.NEW if row is None else RoundState(row.state)
+    return RoundState.NEW if row is None else _stored(row)
 
 
 def list_states(tx: Transaction) -> list[tuple[RoundId, RoundState]]:
     """Every round that this site joined and its state, in the order of their last change."""
-    return [(RoundId(row.round_id), RoundState(row.state)) for row in list_progress(tx) if row.step == _ROUND]
+    return [(RoundId(row.round_id), _stored(row)) for row in list_progress(tx) if row.step == _ROUND]
+
+
+def _stored(row: ProgressRow) -> RoundState:
+    try:
+        return RoundState(row.state)
+    except ValueError as error:
+        raise IntegrityError("SF531", f"the stored state of {row.round_id} is damaged") from error
 
 
 def advance(tx: Transaction, round_id: RoundId, step: Step, result: dict[str, Any], *, at_ms: int) -> RoundState:

@@ -2,7 +2,8 @@
 
  1. The round's manifest, roster and prompts are verified and it is open; the outputs answer exactly its prompt set.
  2. The facts of the act are gathered: names, digests and counts, no content; the round admits what would be declared.
- 3. Detectors read every text; a text with a finding is withheld, a detector that breaks blocks the release.
+ 3. Detectors read every text; a text with a finding is withheld, a detector that breaks blocks the release. Votes
+    carry no text: then none runs, and none is said to have run.
  4. The policy decides; the answer is an audit entry; a denial ends here. Where records vote it decides on opening the
     data set too; only then are they read, and their opening is written down before.
  5. The budget is reserved. Under ``dp_sgd`` the charge was made before training: it is found, committed.
@@ -33,6 +34,7 @@ from semfed_secure.client.bundle_events import (
 )
 from semfed_secure.client.decisions import RELATION, UNIT, account, ask, budgets_for, delta_of
 from semfed_secure.client.facts import dataset_facts, history_facts, model_facts, peer_facts, prompt_facts
+from semfed_secure.client.finished import require_finished
 from semfed_secure.client.opening import ask_to_open, open_records
 from semfed_secure.client.outputs import Ballots, DraftOutputs, Outputs, Texts, Unread, Votes, require_fit
 from semfed_secure.client.pins import next_sequence
@@ -129,7 +131,7 @@ class DecisionPreview:
 
 def preview(draft: DraftOutputs, site: Site) -> DecisionPreview:
     """Steps 1 to 4 as a question: the full decision, and what the act would cost; no record is read."""
-    asked = _examine(draft, site)
+    asked = _examine(draft, site, dry_run=True)
     before, after = account(site), account(site, adding=asked.charge)
     decision = _decide(draft, asked, site, dry_run=True)
     return DecisionPreview(decision, before.spent[Period.LIFETIME], after.spent[Period.LIFETIME])
@@ -145,7 +147,7 @@ def permit(draft: DraftOutputs, site: Site) -> PermittedOutputs:
         PolicyDenied: SF201 with every reason.
         ApprovalNeeded: SF203, where nothing but approvals is missing.
     """
-    asked = _examine(draft, site)
+    asked = _examine(draft, site, dry_run=False)
     # 4. the policy
     require(_decide(draft, asked, site, dry_run=False))
     outputs = asked.screened.outputs
@@ -232,10 +234,12 @@ def deliver(row: OutboxRow, round_: VerifiedRound, site: Site, transport: Transp
     Raises:
         PeerError: SF341 unreachable (whoever tries again sends the same bytes), SF342 refused without a receipt,
             SF326 or SF323 where the receipt or the server's log does not verify.
+        IntegrityError: SF531, the bytes in the outbox are not those of step 10.
     """
     digest = Digest(row.statement_digest)
     if row.receipt is not None:
         return verify_receipt(row.receipt, round_=round_, statement_digest=digest)
+    require_finished(row, site.keys.record.signing_keys)
     assert row.id is not None  # the row came from the database
     try:
         # 11. the bytes leave, after the commit of step 10
@@ -267,7 +271,7 @@ class _Asked:
     charge: Charge | None
 
 
-def _examine(draft: DraftOutputs, site: Site) -> _Asked:
+def _examine(draft: DraftOutputs, site: Site, *, dry_run: bool) -> _Asked:
     """Steps 1 to 3; nothing is decided here."""
     manifest = draft.round.manifest
     # 1. the round (a `VerifiedRound` exists only verified)
@@ -291,7 +295,7 @@ def _examine(draft: DraftOutputs, site: Site) -> _Asked:
     site.on_step("release 2")
     # 3. the detectors
     screened = screen(draft.outputs, max_new_tokens=manifest.decoding.max_new_tokens)
-    site.audit.append(screened_event(screened, draft.round, site))
+    site.audit.append(screened_event(screened, draft.round, site, dry_run=dry_run))
     site.on_step("release 3")
     released = _release_facts(draft, screened, epsilon, site)
     return _Asked(replace(facts, release=released), screened, charge)
@@ -318,6 +322,7 @@ def _release_facts(draft: DraftOutputs, screened: Screened, epsilon: Decimal, si
         relation=RELATION,
         aggregation=draft.round.manifest.aggregation,
         model_trained_with_dp=draft.adapter is not None and draft.adapter.mechanism is Mechanism.DP_SGD,
+        texts=screened.texts,
         detectors_run=screened.detectors,
         findings=screened.findings,
         detector_error=screened.failed,

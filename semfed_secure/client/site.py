@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from semfed_secure.audit.events import Event, EventType
 from semfed_secure.audit.log import AuditLog
 from semfed_secure.client.adapters import AdapterStore
-from semfed_secure.client.pins import POLICY, ROOT, hold
+from semfed_secure.client.pins import POLICY, ROOT, changed, expected_digest, hold, require_names, require_pinned
 from semfed_secure.crypto.key_files import read_passphrase
 from semfed_secure.errors import ConfigurationError, SemfedError
 from semfed_secure.identity.federation_files import load_root
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from semfed_secure.clock import Clock, Randomness
     from semfed_secure.identity.root import FederationRoot
     from semfed_secure.policy.effective import EffectivePolicy
+    from semfed_secure.storage import Transaction
 
 DATABASE_FILE = "site.db"
 ADAPTERS, PROMPTS, CONSENSUS, LABELS, SCORES = "adapters", "prompts", "consensus", "labels", "scores"
@@ -108,6 +109,7 @@ def open_site(
     try:
         audit = AuditLog(database, key=own.log, clock=clock, writer=f"{own.record.member_id}/client")
         with database.transaction() as tx:
+            require_names(tx)
             hold(tx, ROOT, root.digest, named=_digest(config.federation.root_digest))
         policy = _load_policy(config, database, audit, own.record.member_id)
         return Site(
@@ -128,6 +130,27 @@ def open_site(
         raise
 
 
+def read_policy(config: SiteConfig, tx: Transaction) -> EffectivePolicy:
+    """The site's policy: the one that its file names on purpose, else the pinned one, or the first.
+
+    A file that does not load any more is another policy than the pinned one, like one that loads and says otherwise.
+
+    Raises:
+        ConfigurationError: SF102, a file cannot be read; SF111 or SF112, the first one is not valid.
+        IntegrityError: SF522.
+    """
+    named = _digest(config.policy.digest)
+    try:
+        policy = load_policy(config.policy.file)
+    except ConfigurationError as error:
+        expected = expected_digest(tx, POLICY, named=named)
+        if expected is None or error.code == "SF102":
+            raise
+        raise changed(POLICY, expected, f"the file does not load: {error.message}", cause=error.code) from error
+    require_pinned(tx, POLICY, policy.digest, named=named)
+    return policy
+
+
 def _load_keys(config: SiteConfig) -> MemberKeys:
     return load_member_keys(config.identity.keys, read_passphrase(config.identity.passphrase_file, os.environ))
 
@@ -146,8 +169,8 @@ def _load_policy(config: SiteConfig, database: Database, audit: AuditLog, actor:
     """Load and pin the policy; a new one, and one that is refused, is logged."""
     file = str(config.policy.file.name)
     try:
-        policy = load_policy(config.policy.file)
         with database.transaction() as tx:
+            policy = read_policy(config, tx)
             if hold(tx, POLICY, policy.digest, named=_digest(config.policy.digest)):
                 event = Event(
                     type=EventType.POLICY_LOADED,
