@@ -92,14 +92,17 @@ DETAILS: Mapping[EventType, Mapping[str, type]] = MappingProxyType({
     EventType.POLICY_REJECTED: _POLICY,
     EventType.DECISION: {
         "action": str, "decision": str, "version": str, "facts_digest": str, "reasons": list, "obligations": list,
-        "dry_run": bool, "kind": str,
+        "dry_run": bool, "kind": str, "detectors": str,
     },
     EventType.DATASET_OPENED: {
         "dataset": str, "population": str, "classification": str, "records": int, "entities": int,
     },
     EventType.TRAINING_STARTED: _TRAINING,
     EventType.TRAINING_FINISHED: _TRAINING,
-    EventType.DETECTOR_SUMMARY: {"outputs": int, "findings": dict, "detectors": list, "kind": str, "failed": bool},
+    EventType.DETECTOR_SUMMARY: {
+        "outputs": int, "scanned": int, "findings": dict, "detectors": list, "kind": str, "failed": bool,
+        "dry_run": bool,
+    },
     EventType.BUDGET_RESERVED: _BUDGET,
     EventType.BUDGET_COMMITTED: _BUDGET,
     EventType.BUDGET_REFUSED: _BUDGET,

@@ -28,7 +28,7 @@ _PHRASES: dict[EventType, tuple[str, str]] = {
     EventType.TRAINING_STARTED: ("began to train on data set {target}", "could not begin to train on {target}"),
     EventType.TRAINING_FINISHED: ("finished training on data set {target}", "did not finish training on {target}"),
     EventType.DETECTOR_SUMMARY: (
-        "searched {outputs} outputs for personal and financial identifiers",
+        "searched the {scanned} texts among its {outputs} outputs for personal and financial identifiers",
         "could not search its outputs for identifiers, and released none",
     ),
     EventType.BUDGET_RESERVED: (
@@ -77,6 +77,7 @@ _PHRASES: dict[EventType, tuple[str, str]] = {
     ),
 }
 
+_NOTHING_TO_SEARCH = "searched nothing for identifiers: its {outputs} outputs ({kind}) carry no text"
 
 # The acts that a policy decides on.
 _ACTIONS = {
@@ -91,10 +92,16 @@ _ACTIONS = {
 
 def describe(event: Event) -> str:
     """One sentence about an event: who did what, in which round."""
-    phrase = _PHRASES[event.type][event.outcome != "success"].format_map(_Facts(_facts(event)))
+    phrase = _phrase(event).format_map(_Facts(_facts(event)))
     round_ = f" in {event.round_id}" if event.round_id is not None else ""
     trial = ", asked only to see the answer" if event.details.get("dry_run") is True else ""
     return f"{event.actor} {phrase}{round_}{trial}"
+
+
+def _phrase(event: Event) -> str:
+    if event.type is EventType.DETECTOR_SUMMARY and event.outcome == "success" and event.details.get("scanned") == 0:
+        return _NOTHING_TO_SEARCH
+    return _PHRASES[event.type][event.outcome != "success"]
 
 
 def explain_code(code: str) -> str:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from semfed_secure.wire.messages import ContributionStatement, Receipt
 
 
-def screened_event(screened: Screened, round_: VerifiedRound, site: Site) -> Event:
-    """What the detectors found, by kind."""
+def screened_event(screened: Screened, round_: VerifiedRound, site: Site, *, dry_run: bool) -> Event:
+    """What the detectors read and found, by kind."""
     return Event(
         type=EventType.DETECTOR_SUMMARY,
         outcome="failed" if screened.failed else "success",
@@ -29,10 +29,12 @@ def screened_event(screened: Screened, round_: VerifiedRound, site: Site) -> Eve
         round_id=round_.manifest.round_id,
         details={
             "outputs": round_.manifest.prompt_count,
+            "scanned": screened.texts,
             "findings": dict(screened.findings),
             "detectors": list(screened.detectors),
             "kind": str(round_.manifest.kind),
             "failed": screened.failed,
+            "dry_run": dry_run,
         },
     )
 

@@ -109,6 +109,8 @@ def _decision_event(site: Site, facts: Facts, decision: Decision, *, round_id: R
     }
     if facts.release is not None:
         details["kind"] = str(facts.release.kind)
+        ran = ", ".join(facts.release.detectors_run) or "none"
+        details["detectors"] = "none: there is no text to look at" if facts.release.texts == 0 else ran
     return Event(
         type=EventType.DECISION,
         outcome="success" if decision.outcome is Outcome.PERMIT else "denied",

@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 class Screened:
     """Outputs after the detectors: what was found is withheld, and counted by kind; no text is kept.
 
-    ``failed`` means that a detector broke; the policy then denies, whatever else it says.
+    ``texts`` counts what there was to read, and ``detectors`` names those that read all of it: none where there was no
+    text. ``failed`` means that a detector broke; the policy then denies, whatever else it says.
     """
 
     outputs: Outputs | Unread
+    texts: int
     detectors: tuple[str, ...]
     findings: Mapping[str, int]
     withheld: int
@@ -30,11 +32,12 @@ class Screened:
 def screen(outputs: Outputs | Unread, *, max_new_tokens: int) -> Screened:
     """Scan every text; one with a finding becomes an abstention.
 
-    Votes and ballots name public candidates only: there is nothing in them to find, and the detectors that would have
-    looked are named all the same. No findings never means safe; differential privacy is the guarantee.
+    Votes and ballots name public candidates only: there is no text in them, and no detector runs. No findings never
+    means safe; differential privacy is the guarantee.
     """
     if not isinstance(outputs, Texts):
-        return Screened(outputs, (DETECTOR,), {}, withheld=0, failed=False)
+        return Screened(outputs, 0, (), {}, withheld=0, failed=False)
+    texts = sum(text is not None for text in outputs.answers)
     kept: list[str | None] = []
     findings: Counter[str] = Counter()
     withheld = 0
@@ -43,8 +46,8 @@ def screen(outputs: Outputs | Unread, *, max_new_tokens: int) -> Screened:
         try:
             found = scan(text) if text is not None else ()
         except Exception:  # noqa: BLE001 - a detector that breaks must block, whatever broke it
-            return Screened(outputs, (DETECTOR,), dict(findings), withheld=withheld, failed=True)
+            return Screened(outputs, texts, (), dict(findings), withheld=withheld, failed=True)
         findings.update(finding.kind for finding in found)
         withheld += bool(found)
         kept.append(None if found else text)
-    return Screened(Texts(tuple(kept)), (DETECTOR,), dict(findings), withheld=withheld, failed=False)
+    return Screened(Texts(tuple(kept)), texts, (DETECTOR,), dict(findings), withheld=withheld, failed=False)

@@ -106,7 +106,7 @@ class KindLimits(Section):
     aggregations: frozenset[Aggregation] | None = limit(Rule.ONLY, "aggregation modes")
     max_items: Count | None = limit(Rule.AT_MOST, "outputs in one bundle")
     dp_trained_model: bool | None = limit(Rule.MUST, "the model was trained with differential privacy")
-    detectors: frozenset[Name] | None = limit(Rule.ALL_OF, "detectors that looked at every output")
+    detectors: frozenset[Name] | None = limit(Rule.ALL_OF, "detectors that looked at every text")
     max_findings: Count | None = limit(Rule.AT_MOST, "findings of the detectors in one bundle")
     tolerated_findings: frozenset[Name] | None = limit(Rule.ONLY, "kinds of finding that are tolerated")
 

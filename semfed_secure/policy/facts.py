@@ -58,7 +58,9 @@ class PromptFacts(_Section):
 class ReleaseFacts(_Section):
     """The bundle that would leave; ``epsilon_total`` is the population's lifetime total after it.
 
-    ``findings`` counts, by kind, what detectors found; the client holds back every output in which they found any.
+    ``texts`` counts the outputs that a detector can read, which votes are not; unknown is some. ``detectors_run`` names
+    the detectors that read all of them. ``findings`` counts, by kind, what they found; the client holds back every
+    output in which they found any.
     """
 
     kind: OutputKind
@@ -70,6 +72,7 @@ class ReleaseFacts(_Section):
     relation: Relation
     aggregation: Aggregation
     model_trained_with_dp: bool
+    texts: int | None = None
     detectors_run: tuple[str, ...] = ()
     findings: Mapping[str, int] = field(default_factory=dict)
     detector_error: bool = False

@@ -62,6 +62,17 @@ def of_kind(kind: OutputKind) -> When:
     return lambda facts: facts.release is not None and facts.release.kind == kind
 
 
+def _with_text(kind: OutputKind) -> When:
+    """Whether texts of ``kind`` would leave: in what carries none, no detector has anything to look at."""
+    here = of_kind(kind)
+
+    def when(facts: Facts) -> bool:
+        texts = None if facts.release is None else facts.release.texts
+        return here(facts) and (type(texts) is not int or texts != 0)
+
+    return when
+
+
 def _releasing(facts: Facts) -> bool:
     return facts.action == Action.RELEASE
 
@@ -99,7 +110,7 @@ def _kind_rows(kind: OutputKind) -> Iterator[Check]:
     yield _row("DP-006", f"{here}.dp_trained_model", "release.model_trained_with_dp", when=when)
     yield _row("KIND-002", f"{here}.aggregations", "release.aggregation", when=when)
     yield _row("KIND-003", f"{here}.max_items", "release.items", when=when)
-    yield _row("DET-001", f"{here}.detectors", "release.detectors_run", when=when)
+    yield _row("DET-001", f"{here}.detectors", "release.detectors_run", when=_with_text(kind))
     yield _row("DET-003", f"{here}.max_findings", "release.findings", read=findings_total, when=when)
 
 

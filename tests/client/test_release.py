@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from semfed_secure.audit.events import EventType
+from semfed_secure.audit.wording import describe
 from semfed_secure.client import decisions, release, screening
 from semfed_secure.client.outputs import Ballots, Outputs, Texts, Votes
 from semfed_secure.client.release import PermittedOutputs, ReleasedOutputs, permit, preview, privatise
@@ -20,11 +22,12 @@ from semfed_secure.errors import (
     PolicyDenied,
 )
 from semfed_secure.testing import Unreachable
-from semfed_secure.units import Mechanism
+from semfed_secure.units import Mechanism, OutputKind
 from semfed_secure.wire.messages import ABSTAIN, Outcome
 from tests.client.world import (
     CANDIDATES,
     HISTOGRAM,
+    OPEN_PROMPTS,
     PROMPTS,
     ROUND,
     TRUTH,
@@ -127,6 +130,40 @@ def test_step_3_a_text_with_a_finding_is_withheld() -> None:
     assert sum(screened.findings.values()) >= 1
     assert screened.withheld == 1
     assert "example" not in repr(screened.findings)
+    assert (screened.texts, screened.detectors) == (5, ("identifiers",))
+
+
+@pytest.mark.parametrize("outputs", [Votes(VOTES), Ballots((("a", 0, 0),))])
+def test_step_3_no_detector_is_said_to_have_read_votes(outputs: Outputs) -> None:
+    """There is no text in them: nothing is read, and nothing is claimed."""
+    screened = screening.screen(outputs, max_new_tokens=16)
+    assert (screened.texts, screened.detectors, screened.failed) == (0, (), False)
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_step_3_the_log_says_what_was_read(world: World, dry_run: bool) -> None:
+    """A policy that wants detectors is met by votes without any, and the entries say why; a question says it is one."""
+    wanting = {"limits": {"release": {"votes": {"detectors": ["identifiers"]}}}}
+    with world.client(mechanism=UNSAFE, policy=wanting) as client:
+        client.join(ROUND).contribute(dry_run=dry_run)  # type: ignore[call-overload]
+        found = {row.event.type: row.event for row in client.site.audit.entries(0, 99)}
+        summary, decision = found[EventType.DETECTOR_SUMMARY], found[EventType.DECISION]
+        assert (summary.details["scanned"], summary.details["detectors"]) == (0, [])
+        assert summary.details["dry_run"] is dry_run
+        assert "searched nothing for identifiers: its 6 outputs (votes) carry no text" in describe(summary)
+        assert ("asked only" in describe(summary)) is dry_run
+        assert decision.details["detectors"] == "none: there is no text to look at"
+        assert decision.details["decision"] == "permit"
+
+
+def test_step_3_the_log_says_how_many_texts_were_read(world: World) -> None:
+    """Of six outputs, the five that are texts, by the detector that read them."""
+    world.open_round("texts", OPEN_PROMPTS, kind=OutputKind.TEXT)
+    with world.client(mechanism=UNSAFE) as client:
+        client.join("texts").contribute(["fine", "well", None, "good", "so so", "better"])
+        found = {row.event.type: row.event for row in client.site.audit.entries(0, 99)}
+        assert "searched the 5 texts among its 6 outputs" in describe(found[EventType.DETECTOR_SUMMARY])
+        assert found[EventType.DECISION].details["detectors"] == "identifiers"
 
 
 def test_step_3_a_broken_detector_blocks(world: World, unsafe: Client, monkeypatch: pytest.MonkeyPatch) -> None:

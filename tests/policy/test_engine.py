@@ -134,6 +134,22 @@ def test_every_limit_can_deny(path: str) -> None:
     assert ("limits.approvals" if approval else f"limits.{path}") in {reason.field for reason in decision.reasons}
 
 
+@pytest.mark.parametrize(
+    ("kind", "texts", "outcome"),
+    [
+        ("votes", 0, Outcome.PERMIT),
+        ("votes", None, Outcome.DENY),
+        ("text", 1, Outcome.DENY),
+        ("text", 0, Outcome.PERMIT),
+    ],
+)
+def test_detectors_must_have_read_whatever_text_there_is(kind: str, texts: int | None, outcome: Outcome) -> None:
+    """Where no text would leave, none has to have run; what is not said counts as text."""
+    facts = change("release", kind=OutputKind(kind), texts=texts, detectors_run=(), findings={})
+    limits = with_value(Limits(), f"release.{kind}.detectors", frozenset({"identifiers"}))
+    assert ask(facts, limits=limits).outcome is outcome
+
+
 @pytest.mark.parametrize("action", [Action.TRAIN, Action.RELEASE])
 @pytest.mark.parametrize("name", ["mechanisms", "max_epsilon", "max_delta", "units", "relations"])
 def test_privacy_limits_bind_training_and_release_alike(action: Action, name: str) -> None:
