@@ -22,7 +22,6 @@ from bootstrap import gain
 from semfed_secure.client.answers import best_candidates
 from semfed_secure.client.config import LocalModelSection, load_site_config
 from semfed_secure.llm.local import LocalModel
-from semfed_secure.llm.settings import read_settings
 
 ROUND = "round-1"
 OTHERS = ("base", "local", "own answers", "random site")
@@ -39,7 +38,7 @@ class Site:
         config = load_site_config(directory / "site.toml")
         assert isinstance(config.model, LocalModelSection)
         self.name, self.missing = config.site.member, missing
-        self.model = LocalModel(config.model.source, read_settings(config.model.settings))
+        self.model = LocalModel(config.model.source, config.model.settings)
         self.trained = config.site.state / "adapters" / f"{ROUND}-trained"
         self.heldout = [row for row in read_lines(directory / "heldout.jsonl") if row.get("candidates")]
         self.labels = {

@@ -22,7 +22,7 @@ from semfed_secure.demo.plan import Scale, SiteRole, SiteSetting, settle
 from semfed_secure.demo.workspace import foreign_answers
 from semfed_secure.llm.local import LocalModel
 from semfed_secure.llm.model import Record, TrainingPlan
-from semfed_secure.llm.settings import read_settings
+from semfed_secure.llm.settings import LocalSettings
 from semfed_secure.privacy.accountant import noise_multiplier_for
 from semfed_secure.server.config import RoundsSection
 from semfed_secure.units import Mechanism
@@ -138,7 +138,7 @@ class Bench:
     def _model(self, family: str) -> LocalModel:
         if family not in self._loaded:
             process = {"threads": 1, "state_cache": str(self.work / "public-states")}
-            settings = read_settings({**process, **self.scale.settings[family]})
+            settings = LocalSettings.model_validate({**process, **self.scale.settings[family]})
             self._loaded[family] = LocalModel(self._sources[family], settings)
         return self._loaded[family]
 

@@ -5,26 +5,38 @@ from __future__ import annotations
 import tomllib
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
 
 from semfed_secure.errors import ConfigurationError
 from semfed_secure.ids import is_name
+from semfed_secure.privacy.parameters import valid_delta, valid_epsilon
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _BASE = "base"
 """Key of the validation context: the directory that relative paths start from."""
 
 
 class Section(BaseModel):
-    """A frozen part of a file; an unknown key is an error, because it may be a misspelt protection."""
+    """A frozen part of a file; an unknown key is an error, because it may be a misspelt protection.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    Nothing is taken for what it is not: neither "1000" nor true for a number, nor 1 for true.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def beside_the_file(path: Path, info: ValidationInfo) -> Path:
     """``path``, taken from the directory of the file that is being read."""
-    return Path((info.context or {}).get(_BASE, "")) / path.expanduser()
+    if "\0" in str(path):
+        raise ValueError("a path holds no NUL character")
+    try:
+        return Path((info.context or {}).get(_BASE, "")) / path.expanduser()
+    except RuntimeError:
+        raise ValueError("there is no such home directory") from None
 
 
 def _name(text: str) -> str:
@@ -46,13 +58,33 @@ def _decimal(value: object) -> Decimal:
 def model_source(source: str, info: ValidationInfo) -> str:
     """The directory ``source`` beside the file or anywhere; else a hub name, which looks like a relative path."""
     path = beside_the_file(Path(source), info)
-    return str(path) if path.is_dir() else source
+    try:
+        return str(path) if path.is_dir() else source
+    except OSError:  # no directory has such a name, or none that we may look at
+        return source
 
 
+def _cost(valid: Callable[[Decimal], Decimal]) -> AfterValidator:
+    """The check of a privacy parameter, whose refusal becomes a problem of its field."""
+
+    def check(value: Decimal) -> Decimal:
+        try:
+            return valid(value)
+        except ConfigurationError as error:
+            raise ValueError(error.message) from None
+
+    return AfterValidator(check)
+
+
+T = TypeVar("T")
+Written = Annotated[T, Field(strict=False)]
+"""What TOML has no type for, and writes as text or as a list: a path, a word of a list of words, a tuple."""
 Name = Annotated[str, AfterValidator(_name)]
-FilePath = Annotated[Path, AfterValidator(beside_the_file)]
+FilePath = Annotated[Written[Path], AfterValidator(beside_the_file)]
 """Relative paths start from the directory of the file."""
 DecimalText = Annotated[Decimal, BeforeValidator(_decimal)]
+Epsilon = Annotated[DecimalText, _cost(valid_epsilon)]
+Delta = Annotated[DecimalText, _cost(valid_delta)]
 
 
 class IdentitySection(Section):
@@ -82,7 +114,9 @@ def load_toml(kind: type[File], path: Path) -> File:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigurationError("SF102", f"cannot read {path}: {error.strerror}", path=str(path)) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except RecursionError:
+        raise ConfigurationError("SF101", f"{path} is nested too deeply", path=str(path)) from None
+    except ValueError as error:  # not UTF-8, not TOML, or a number of too many digits
         raise ConfigurationError("SF101", f"{path} is not TOML: {error}", path=str(path)) from error
     try:
         return kind.model_validate(document, context={_BASE: path.parent.resolve()})

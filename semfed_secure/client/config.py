@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
 from semfed_secure.ids import parse_digest
-from semfed_secure.settings import DecimalText, FilePath, IdentitySection, Name, Section, load_toml, model_source
+from semfed_secure.llm.settings import LocalSettings
+from semfed_secure.privacy.parameters import MAX_POPULATION, MAX_STEPS
+from semfed_secure.settings import (
+    Delta,
+    Epsilon,
+    FilePath,
+    IdentitySection,
+    Name,
+    Section,
+    Written,
+    load_toml,
+    model_source,
+)
 from semfed_secure.units import Mechanism
 
 if TYPE_CHECKING:
@@ -19,8 +32,16 @@ def _digest(text: str) -> str:
     return text
 
 
+def _url(text: str) -> str:
+    parts = urlsplit(text)
+    if not parts.hostname or parts.port == 0:  # a port that is none raises by itself
+        raise ValueError("must be an address, such as https://hub.example:8440")
+    return text
+
+
 PrintedDigest = Annotated[str, AfterValidator(_digest)]
-Positive = Annotated[int, Field(ge=1)]
+Url = Annotated[str, Field(pattern=r"^https?://[^\s]+$"), AfterValidator(_url)]
+Count = Annotated[int, Field(ge=1, le=MAX_STEPS)]
 Text = Annotated[str, Field(min_length=1, max_length=200)]
 
 
@@ -57,10 +78,10 @@ class ServerSection(Section):
 
     Attributes:
         url: Its address.
-        timeout_seconds: How long one request may take.
+        timeout_seconds: Seconds that one request may take.
     """
 
-    url: Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
+    url: Url
     timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 30.0
 
 
@@ -93,8 +114,8 @@ class DataSection(Section):
     dataset: Text
     population: Text
     classification: Text
-    population_bound: Positive
-    max_records_per_entity: Positive = 1
+    population_bound: Annotated[int, Field(ge=1, le=MAX_POPULATION)]
+    max_records_per_entity: Count = 1
     records: FilePath | None = None
 
 
@@ -114,7 +135,7 @@ class LocalModelSection(Section):
     source: Annotated[Text, AfterValidator(model_source)]
     family: Text
     digest: PrintedDigest | None = None
-    settings: dict[str, Any] = Field(default_factory=dict)
+    settings: LocalSettings = LocalSettings()
 
 
 class RemoteModelSection(Section):
@@ -128,11 +149,11 @@ class RemoteModelSection(Section):
         scoring: How candidates are compared: ``choice`` shows them numbered and reads the number that the model
             answers, ``likelihood`` sums the log-probabilities of their tokens.
         api_key_file: Holds the bearer token, if the endpoint wants one.
-        timeout_seconds: How long one request may take.
+        timeout_seconds: Seconds that one request may take.
     """
 
     kind: Literal["openai"]
-    source: Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
+    source: Url
     name: Text
     family: Text
     scoring: Literal["choice", "likelihood"] = "choice"
@@ -150,9 +171,9 @@ class TrainingSection(Section):
         clip_norm: Largest L2 norm of one entity's part of a gradient; what is longer is scaled down.
     """
 
-    steps: Positive = 15
-    expected_entities: Positive = 200
-    clip_norm: Annotated[float, Field(gt=0, le=1000)] = 0.5
+    steps: Count = 15
+    expected_entities: Count = 200
+    clip_norm: Annotated[float, Field(ge=1e-9, le=1000)] = 0.5
 
 
 class PrivacySection(Section):
@@ -161,13 +182,13 @@ class PrivacySection(Section):
     Attributes:
         mechanism: ``dp_sgd`` trains with noise, ``record_histogram`` noises the votes of the site's own records,
             ``unsafe_no_noise`` protects nothing and needs a policy that allows it.
-        epsilon: Cost of one charge; absent under ``unsafe_no_noise``, required otherwise.
-        delta: The same, for delta.
+        epsilon: Cost of one charge, above 0 and at most 1000; absent under ``unsafe_no_noise``, required otherwise.
+        delta: The same, above 0 and at most 0.001.
     """
 
-    mechanism: Mechanism
-    epsilon: DecimalText | None = None
-    delta: DecimalText | None = None
+    mechanism: Written[Mechanism]
+    epsilon: Epsilon | None = None
+    delta: Delta | None = None
 
     @model_validator(mode="after")
     def _states_its_cost(self) -> Self:

@@ -12,7 +12,6 @@ from semfed_secure.client.pins import MODEL, hold
 from semfed_secure.errors import ConfigurationError
 from semfed_secure.ids import Digest, parse_digest
 from semfed_secure.llm.model import Model, TrainableModel
-from semfed_secure.llm.settings import read_settings
 from semfed_secure.units import Mechanism
 
 if TYPE_CHECKING:
@@ -121,7 +120,7 @@ def load_model(site: Site) -> Model:
             api_key=key,
             timeout_seconds=config.timeout_seconds,
         )
-    settings = read_settings(config.settings)
+    settings = config.settings
     if settings.state_cache is not None and site.config.privacy.mechanism is Mechanism.RECORD_HISTOGRAM:
         # Under this mechanism the model also scores private records, and nothing of those may reach a shared directory.
         raise ConfigurationError("SF101", "model.settings.state_cache cannot be used under record_histogram")

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-
-from semfed_secure.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Rate = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -34,11 +29,11 @@ class LocalSettings(BaseModel):
             public prompts only.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     layers: Count = 4
     rank: Count = 4
-    targets: tuple[str, ...] = ("q_proj", "o_proj", "down_proj")
+    targets: Annotated[tuple[str, ...], Field(strict=False)] = ("q_proj", "o_proj", "down_proj")
     private_rate: Rate = 0.03
     label_rate: Rate = 0.002
     label_epochs: Count = 8
@@ -46,25 +41,12 @@ class LocalSettings(BaseModel):
     batch: Count = 64
     max_tokens: Count = 512
     threads: Count | None = None
-    state_cache: Path | None = None
+    state_cache: Annotated[Path | None, Field(strict=False)] = None
 
     @field_validator("state_cache")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         # A relative one would mean another directory in every process, and none of them shared.
-        if path is not None and not path.is_absolute():
+        if path is not None and (not path.is_absolute() or "\0" in str(path)):
             raise ValueError("an absolute path is expected")
         return path
-
-
-def read_settings(document: Mapping[str, object]) -> LocalSettings:
-    """Validate the section.
-
-    Raises:
-        ConfigurationError: SF101 naming every wrong field.
-    """
-    try:
-        return LocalSettings.model_validate(document)
-    except ValidationError as error:
-        problems = [f"model.settings.{'.'.join(map(str, row['loc']))}: {row['msg']}" for row in error.errors()]
-        raise ConfigurationError("SF101", "; ".join(problems)) from None

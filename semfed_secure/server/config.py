@@ -9,18 +9,19 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from semfed_secure.settings import (
-    DecimalText,
+    Delta,
+    Epsilon,
     FilePath,
     IdentitySection,
     Name,
     Section,
+    Written,
     beside_the_file,
     load_toml,
     model_source,
 )
 from semfed_secure.units import Mechanism, PrivacyUnit, Relation
 
-PositiveDecimal = Annotated[DecimalText, Field(gt=0)]
 Ppm = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
@@ -84,22 +85,25 @@ class FloorSection(Section):
     """The weakest declared privacy that a round admits; declared by clients, not proven.
 
     Attributes:
-        max_epsilon: Largest lifetime epsilon.
-        max_delta: Largest delta.
+        max_epsilon: Largest lifetime epsilon, above 0 and at most 1000.
+        max_delta: Largest delta, above 0 and at most 0.001.
         unit: Whose presence is hidden.
         relation: Which data sets count as neighbours.
         mechanisms: The mechanisms that are admitted.
     """
 
-    max_epsilon: PositiveDecimal = Decimal(8)
-    max_delta: PositiveDecimal = Decimal("0.00001")
-    unit: PrivacyUnit = PrivacyUnit.ENTITY
-    relation: Relation = Relation.ADD_OR_REMOVE_ONE
-    mechanisms: Annotated[tuple[Mechanism, ...], Field(min_length=1)] = (Mechanism.DP_SGD, Mechanism.RECORD_HISTOGRAM)
+    max_epsilon: Epsilon = Decimal(8)
+    max_delta: Delta = Decimal("0.00001")
+    unit: Written[PrivacyUnit] = PrivacyUnit.ENTITY
+    relation: Written[Relation] = Relation.ADD_OR_REMOVE_ONE
+    mechanisms: Annotated[Written[tuple[Written[Mechanism], ...]], Field(min_length=1)] = (
+        Mechanism.DP_SGD,
+        Mechanism.RECORD_HISTOGRAM,
+    )
 
 
 class RoundsSection(Section):
-    """Defaults of new rounds; `semfed round open` may override each.
+    """Defaults of new rounds; the options of ``semfed round open`` go before them.
 
     Attributes:
         closes_in_seconds: How long contributions are taken.

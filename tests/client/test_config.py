@@ -54,7 +54,8 @@ def write(directory: Path, text: str) -> Path:
 
 def test_a_whole_file_loads(tmp_path: Path) -> None:
     """Every section is read; epsilon and delta are exact decimals."""
-    config = load_site_config(write(tmp_path, WHOLE))
+    config = load_site_config(write(tmp_path, WHOLE + "[model.settings]\nthreads = 1\n"))
+    assert config.model.settings.threads == 1
     assert config.privacy.epsilon == Decimal(8)
     assert config.privacy.delta == Decimal("0.000001")
     assert isinstance(config.model, LocalModelSection)
@@ -96,10 +97,35 @@ def test_an_openai_endpoint_is_a_model(tmp_path: Path) -> None:
         ('epsilon = "8"', 'epsilon = "eight"', "privacy.epsilon"),
         ('epsilon = "8"', 'epsilom = "8"', "privacy.epsilom"),
         ('epsilon = "8"\n', "", "privacy"),
+        ('epsilon = "8"', 'epsilon = "0"', "privacy.epsilon: .*above 0"),
+        ('epsilon = "8"', 'epsilon = "-1"', "privacy.epsilon: .*above 0"),
+        ('epsilon = "8"', 'epsilon = "1e400"', "privacy.epsilon: .*at most 1000"),
+        ('epsilon = "8"', 'epsilon = "NaN"', "privacy.epsilon"),
+        ('delta = "1e-6"', 'delta = "0"', "privacy.delta: .*above 0"),
+        ('delta = "1e-6"', 'delta = "0.5"', "privacy.delta"),
         ('member = "st-mary"', 'member = "../st-mary"', "site.member"),
         ("population_bound = 1000", "population_bound = 0", "data.population_bound"),
         ("population_bound = 1000", "population_bound = 10", "expected_entities"),
+        ("population_bound = 1000", 'population_bound = "1000"', "data.population_bound"),
+        ("population_bound = 1000", "population_bound = 1000000000000", "data.population_bound"),
+        ("population_bound = 1000", "population_bound = 1000\nmax_records_per_entity = true", "max_records_per_entity"),
+        ("[privacy]", "[training]\nsteps = true\n[privacy]", "training.steps"),
+        ("[privacy]", '[training]\nsteps = "12"\n[privacy]', "training.steps"),
+        ("[privacy]", "[training]\nsteps = 100000000000000\n[privacy]", "training.steps"),
+        ("[privacy]", "[training]\nclip_norm = nan\n[privacy]", "training.clip_norm"),
+        ("[privacy]", "[training]\nclip_norm = 1e-300\n[privacy]", "training.clip_norm"),
+        ("[privacy]", "[training]\nclip_norm = true\n[privacy]", "training.clip_norm"),
+        ("[privacy]", "[model.settings]\nthreads = 0\n[privacy]", "settings.threads"),
+        ("[privacy]", '[model.settings]\nthreads = "x"\n[privacy]', "settings.threads"),
+        ("[privacy]", "[model.settings]\nthread = 1\n[privacy]", "settings.thread:"),
+        ('file = "policy.yaml"', 'file = "po\\u0000licy.yaml"', "policy.file: .*NUL"),
+        ('file = "policy.yaml"', 'file = "~nobody-of-this-name/policy.yaml"', "policy.file: .*home"),
+        ('file = "policy.yaml"', "file = 5", "policy.file"),
+        ('state = "state"', 'state = "\\u0000"', "site.state: .*NUL"),
+        ('source = "models/small"', 'source = "models\\u0000"', "model.local.source: .*NUL"),
         ('url = "http://127.0.0.1:8100"', 'url = "file:///etc"', "server.url"),
+        ('url = "http://127.0.0.1:8100"', 'url = "http://[bad"', "server.url"),
+        ('url = "http://127.0.0.1:8100"', 'url = "http://hub.example:99999999"', "server.url"),
         ('file = "policy.yaml"', 'file = "policy.yaml"\ndigest = "abc"', "policy.digest"),
         ('kind = "local"', 'kind = "magic"', "model"),
         ("[server]", "[servers]", "servers"),
@@ -111,6 +137,24 @@ def test_a_field_that_is_not_valid_is_named(tmp_path: Path, old: str, new: str, 
     with pytest.raises(ConfigurationError, match=field) as caught:
         load_site_config(write(tmp_path, WHOLE.replace(old, new)))
     assert caught.value.code == "SF101"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("a = " + "[" * 5_000, "nested too deeply"), ("a = " + "1" * 5_000, "not TOML"), ("a = 1\ufeff", "not TOML")],
+    ids=["deep", "huge-number", "stray-mark"],
+)
+def test_a_file_made_to_break_the_parser_is_refused(tmp_path: Path, text: str, reason: str) -> None:
+    """SF101, whatever the parser made of it."""
+    with pytest.raises(ConfigurationError, match=rf"SF101.*{reason}"):
+        load_site_config(write(tmp_path, text))
+
+
+def test_a_source_that_no_directory_can_have_is_a_hub_name(tmp_path: Path) -> None:
+    """A name too long for the disk is looked for nowhere else, and refused where models are loaded."""
+    name = "models/" + "x" * 190
+    config = load_site_config(write(tmp_path, WHOLE.replace("models/small", name)))
+    assert config.model.source == name
 
 
 def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:

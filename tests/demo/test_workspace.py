@@ -143,6 +143,6 @@ def test_which_records_carry_a_question_depends_on_no_other_record(workspace) ->
 
 
 def test_each_family_has_its_model_settings(workspace) -> None:
-    """What the plan says reaches the site file."""
-    layers = [load_site_config(workspace.site_file(site)).model.settings.get("layers") for site in workspace.sites]
-    assert layers == [2, None, 2, None]
+    """What the plan says reaches the site file; where it says nothing the default stands."""
+    layers = [load_site_config(workspace.site_file(site)).model.settings.layers for site in workspace.sites]
+    assert layers == [2, 4, 2, 4]

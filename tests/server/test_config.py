@@ -33,6 +33,16 @@ def test_paths_start_beside_the_file_and_defaults_are_safe(tmp_path: Path) -> No
     assert Mechanism.UNSAFE_NO_NOISE not in config.rounds.floor.mechanisms
 
 
+def test_words_and_lists_of_the_file_become_what_they_name(tmp_path: Path) -> None:
+    """What TOML writes as text and lists is read as mechanisms and units."""
+    floor = (
+        '[rounds.floor]\nunit = "entity"\nrelation = "add_or_remove_one"\nmechanisms = ["dp_sgd"]\nmax_epsilon = "4"\n'
+    )
+    config = load_server_config(write(tmp_path, SERVER_FILE + floor))
+    assert config.rounds.floor.mechanisms == (Mechanism.DP_SGD,)
+    assert config.rounds.floor.max_epsilon == Decimal(4)
+
+
 def test_a_database_url_is_left_as_it_is(tmp_path: Path) -> None:
     """``postgresql://`` is no path."""
     text = SERVER_FILE.replace("state/server.db", "postgresql://u@h/d")
@@ -49,6 +59,13 @@ def test_a_database_url_is_left_as_it_is(tmp_path: Path) -> None:
         ('member = "hub"', 'member = "The Hub"', "server.member"),
         ("min_clients = 3", "[rounds.floor]\nmax_epsilon = 8.0", "rounds.floor.max_epsilon"),
         ("min_clients = 3", '[rounds.floor]\nmax_epsilon = "-1"', "rounds.floor.max_epsilon"),
+        ("min_clients = 3", '[rounds.floor]\nmax_epsilon = "1e400"', "rounds.floor.max_epsilon"),
+        ("min_clients = 3", '[rounds.floor]\nmax_delta = "0"', "rounds.floor.max_delta"),
+        ("min_clients = 3", '[rounds.floor]\nmechanisms = ["magic"]', "rounds.floor.mechanisms"),
+        ("min_clients = 3", 'min_clients = "3"', "rounds.min_clients"),
+        ("min_clients = 3", "min_clients = true", "rounds.min_clients"),
+        ("min_clients = 3", "close_when_complete = 1", "rounds.close_when_complete"),
+        ("state/server.db", "state\\u0000", "NUL"),
         ("min_clients = 3", "[limits]\nmax_body_bytes = 10", "limits.max_body_bytes"),
         ("[identity]", "[identities]", "identity"),
         ("[server]", "[server", "TOML"),
