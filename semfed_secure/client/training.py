@@ -7,15 +7,17 @@
 5. The model trains exactly as the accountant was told, into a directory of its own.
 6. One transaction: charge committed, audit entry, adapter active, progress.
 
-A run that dies between 4 and 6 is paid once: it starts over under the same key, and nothing of it was ever visible.
+A run that ends in 3 to 6 with an error leaves an entry that says so. One that dies between 4 and 6 is paid once: it
+starts over under the same key, and nothing of it was ever visible.
 """
 
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from semfed_secure.audit.events import Event, EventType, PrivacyFields
 from semfed_secure.client.adapters import Adapter, activate
@@ -35,7 +37,7 @@ from semfed_secure.client.progress import Step, advance, after, result_of, state
 from semfed_secure.client.release import DecisionPreview
 from semfed_secure.client.scores import BASE, LOCAL, evaluate
 from semfed_secure.clock import to_ms
-from semfed_secure.errors import ConfigurationError, IntegrityError
+from semfed_secure.errors import ConfigurationError, IntegrityError, RefusedError, SemfedError
 from semfed_secure.ids import RoundId, hex_digest
 from semfed_secure.llm.model import TrainingPlan
 from semfed_secure.policy.engine import Decision, Outcome, require
@@ -44,7 +46,7 @@ from semfed_secure.privacy.accountant import epsilon_of, noise_multiplier_for
 from semfed_secure.units import Mechanism, Period
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from semfed_secure.client.engine import Engine, Ready
     from semfed_secure.client.round import VerifiedRound
@@ -118,21 +120,32 @@ def _train(site: Site, engine: Engine, round_: VerifiedRound, records: Iterable[
     require(ask_to_open(site, round_id, dry_run=False))
     require(_ask(site, _training(site, ready, run), round_id, dry_run=False))
     site.on_step("train 2")
-    # 3. records
-    bounded = open_records(site, round_id, records)
-    site.on_step("train 3")
-    # 4. budget
-    site.ledger.reserve(run.charge, budgets_for(site, run.plan.mechanism))
-    site.audit.append(_event(EventType.TRAINING_STARTED, site, run, _run_details(run)))
-    site.on_step("train 4")
-    # 5. training
-    with engine.trying():
-        adapter = _fit(site, ready, run, bounded, round_.prompts.all_candidates)
-    site.on_step("train 5")
-    # 6. one transaction
-    outcome = _conclude(site, run, adapter)
+    with _noting_failure(site, run):
+        # 3. records
+        bounded = open_records(site, round_id, records)
+        site.on_step("train 3")
+        # 4. budget
+        site.ledger.reserve(run.charge, budgets_for(site, run.plan.mechanism))
+        site.audit.append(_event(EventType.TRAINING_STARTED, site, run, _run_details(run)))
+        site.on_step("train 4")
+        # 5. training
+        with engine.trying():
+            adapter = _fit(site, ready, run, bounded, round_.prompts.all_candidates)
+        site.on_step("train 5")
+        # 6. one transaction
+        outcome = _conclude(site, run, adapter)
     site.on_step("train 6")
     return outcome
+
+
+@contextmanager
+def _noting_failure(site: Site, run: _Run) -> Iterator[None]:
+    """A block after which a run that did not come to its end has an entry that says so, whatever ended it."""
+    try:
+        yield
+    except BaseException as error:
+        site.audit.append(_failed_event(site, run, error))
+        raise
 
 
 def plan_for(site: Site) -> TrainingPlan:
@@ -256,17 +269,41 @@ def _run_details(run: _Run) -> dict[str, object]:
     }
 
 
+def _failed_event(site: Site, run: _Run, error: BaseException) -> Event:
+    # Only our own errors are known to hold no content: of another one its kind is all that is written.
+    own = error if isinstance(error, SemfedError) else None
+    return _event(
+        EventType.TRAINING_FINISHED,
+        site,
+        run,
+        _run_details(run),
+        outcome="denied" if isinstance(error, RefusedError) else "failed",
+        codes=() if own is None else (own.code,),
+        reason=f"it ended in {type(error).__name__}" if own is None else own.message,
+    )
+
+
 def _event(
-    kind: EventType, site: Site, run: _Run, details: dict[str, object], *, privacy: PrivacyFields | None = None
+    kind: EventType,
+    site: Site,
+    run: _Run,
+    details: dict[str, object],
+    *,
+    outcome: Literal["success", "denied", "failed"] = "success",
+    privacy: PrivacyFields | None = None,
+    codes: tuple[str, ...] = (),
+    reason: str | None = None,
 ) -> Event:
     return Event(
         type=kind,
-        outcome="success",
+        outcome=outcome,
         actor=site.member_id,
         target=site.config.data.dataset,
         round_id=run.round_id,
         policy_id=site.policy.id,
         policy_digest=hex_digest(site.policy.digest),
+        codes=codes,
         privacy=privacy,
+        reason=reason,
         details=details,
     )

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from semfed_secure.errors import ConfigurationError, ConsensusError, PolicyDenied, SemfedError
+from semfed_secure.audit.wording import describe
+from semfed_secure.client import training
+from semfed_secure.client.records import iter_records
+from semfed_secure.errors import BudgetExhausted, ConfigurationError, ConsensusError, PolicyDenied, SemfedError
 from semfed_secure.llm.model import Record
-from tests.client.world import HISTOGRAM, ROUND, World, charges, events, outbox, records
+from semfed_secure.privacy.budget import Budget
+from semfed_secure.testing import TableModel
+from semfed_secure.units import Period
+from tests.client.world import HISTOGRAM, ROUND, TRUTH, World, charges, events, outbox, records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -119,6 +127,51 @@ def test_training_writes_the_opening_down_before_the_first_record(world: World) 
     with world.client() as client:
         client.join(ROUND).train(watched(client, touched))
     assert touched[0][-1] == ("dataset.opened", "success")
+
+
+class Breaking(TableModel):
+    """A model whose training breaks, with what it saw in its words."""
+
+    def fit_private(self, records: Sequence[Record], **rest: Any) -> None:
+        """Break."""
+        raise RuntimeError(records[0].prompt)
+
+
+def test_a_training_that_breaks_has_a_closing_entry(world: World) -> None:
+    """The entry names the kind of the error and nothing it said; the charge stands, and the run may start over."""
+    with world.client(model=Breaking(TRUTH)) as client, pytest.raises(RuntimeError):
+        client.join(ROUND).train(PRIVATE)
+    with world.client() as client:
+        last = client.site.audit.entries(0, 99)[-1].event
+        assert (last.type, last.outcome, last.reason) == ("training.finished", "failed", "it ended in RuntimeError")
+        assert "patient" not in last.model_dump_json()
+        assert describe(last) == f"bay did not finish training on synthetic-bay in {ROUND}"
+        assert [row.state for row in charges(client)] == ["reserved"]
+        client.join(ROUND).train(records("bay"))
+        assert events(client)[-1] == ("training.finished", "success")
+        assert len(charges(client)) == 1
+
+
+def test_records_that_are_none_end_the_training_in_an_entry(world: World, tmp_path: Path) -> None:
+    """The opening stands, and after it why nothing was trained; nothing is charged."""
+    path = tmp_path / "records.jsonl"
+    path.write_text('{"entity_id": "p", "prompt": "q"}\n{"entity_id": "p"}\n')
+    with world.client() as client:
+        with pytest.raises(ConfigurationError, match="SF104"):
+            client.join(ROUND).train(iter_records(path))
+        assert events(client)[-2:] == [("dataset.opened", "success"), ("training.finished", "failed")]
+        last = client.site.audit.entries(0, 99)[-1].event
+        assert (last.codes, last.reason) == (("SF104",), "line 2: `prompt` must be a text")
+        assert charges(client) == []
+
+
+def test_a_training_that_the_budget_refuses_ends_in_an_entry(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Denied, not failed, with the code of the refusal."""
+    monkeypatch.setattr(training, "budgets_for", lambda *_: (Budget(Period.LIFETIME, Decimal(1), Decimal("1e-6")),))
+    with world.client() as client:
+        with pytest.raises(BudgetExhausted):
+            client.join(ROUND).train(records("bay"))
+        assert events(client)[-2:] == [("budget.refused", "denied"), ("training.finished", "denied")]
 
 
 def test_a_round_that_closes_while_the_records_vote_costs_nothing(world: World) -> None:
