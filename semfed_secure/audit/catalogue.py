@@ -92,7 +92,7 @@ DETAILS: Mapping[EventType, Mapping[str, type]] = MappingProxyType({
     EventType.POLICY_REJECTED: _POLICY,
     EventType.DECISION: {
         "action": str, "decision": str, "version": str, "facts_digest": str, "reasons": list, "obligations": list,
-        "dry_run": bool, "kind": str, "detectors": str,
+        "approvals": list, "dry_run": bool, "kind": str, "detectors": str,
     },
     EventType.DATASET_OPENED: {
         "dataset": str, "population": str, "classification": str, "records": int, "entities": int,

@@ -61,6 +61,7 @@ class Gathered:
         claimed: Whose log it says it is, if it does not verify.
         unreadable: Entries that are not ours, of a log that does not verify.
         total: Entries of the whole log that were read.
+        approvals: By round, the approvals under which the policy permitted its release.
     """
 
     since: datetime | None
@@ -79,6 +80,7 @@ class Gathered:
     policies: list[Entry] = field(default_factory=list)
     trust: list[Entry] = field(default_factory=list)
     delivery: dict[str, list[Entry]] = field(default_factory=dict)
+    approvals: dict[str, tuple[str, ...]] = field(default_factory=dict)
     accounts: dict[Account, Spending] = field(default_factory=dict)
     outcomes: Counter[str] = field(default_factory=Counter)
 
@@ -92,6 +94,9 @@ class Gathered:
         early = self.since is not None and entry.at < self.since
         if event.type in _BUDGET and event.privacy is not None:
             self._charge(entry, event.privacy, early=early)
+        approvals = event.details.get("approvals")
+        if approvals and event.details.get("action") == "release" and event.details.get("dry_run") is not True:
+            self.approvals[event.round_id or ""] = tuple(approvals)
         if event.type in _POLICY:
             self._policy(entry, early=early)
         if event.type in _TRUST and not early:

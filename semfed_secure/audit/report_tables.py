@@ -61,7 +61,7 @@ def releases_section(gathered: Gathered) -> Section | None:
             entry.event.round_id,
             entry.event.peer,
             _what(entry.event),
-            _policy(entry.event),
+            _policy(entry.event, gathered.approvals.get(entry.event.round_id or "", ())),
             _privacy(entry.event),
             _answer(gathered.delivery.get(entry.event.bundle_digest or "", [])),
         ]
@@ -204,12 +204,14 @@ def _what(event: Event) -> str:
     return ", ".join(parts)
 
 
-def _policy(event: Event) -> Html:
+def _policy(event: Event, approvals: Sequence[str]) -> Html:
+    """The policy that permitted a release, and who approved it where the policy wanted that."""
+    approved = [element("div", f"approved by {approval}") for approval in approvals]
     digest = event.policy_digest
     if digest is None:
-        return join(event.policy_id)
+        return join(event.policy_id, *approved)
     short = element("code", f"{digest[:_SHORT_DIGEST]}\N{HORIZONTAL ELLIPSIS}", title=digest, class_="short")
-    return join(event.policy_id, element("br"), short)
+    return join(event.policy_id, element("br"), short, *approved)
 
 
 def _privacy(event: Event) -> Child:

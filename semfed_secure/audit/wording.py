@@ -95,7 +95,9 @@ def describe(event: Event) -> str:
     phrase = _phrase(event).format_map(_Facts(_facts(event)))
     round_ = f" in {event.round_id}" if event.round_id is not None else ""
     trial = ", asked only to see the answer" if event.details.get("dry_run") is True else ""
-    return f"{event.actor} {phrase}{round_}{trial}"
+    given = ", ".join(event.details.get("approvals", ()))
+    approved = f", approved by {given}" if given else ""
+    return f"{event.actor} {phrase}{round_}{approved}{trial}"
 
 
 def _phrase(event: Event) -> str:

@@ -105,6 +105,7 @@ def _decision_event(site: Site, facts: Facts, decision: Decision, *, round_id: R
         "facts_digest": _printed(decision.facts_digest),
         "reasons": [f"{reason.code} {reason.message}"[:1000] for reason in decision.reasons][:200],
         "obligations": [f"{obligation.name}={obligation.value}" for obligation in decision.obligations],
+        "approvals": [f"{approval.approver} as {approval.role}" for approval in decision.approvals][:200],
         "dry_run": dry_run,
     }
     if facts.release is not None:

@@ -6,10 +6,10 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from semfed_secure.policy.document import Act
-from semfed_secure.policy.facts import Action, Facts
+from semfed_secure.policy.facts import Action, Approval, Facts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from datetime import datetime
 
     from semfed_secure.policy.effective import EffectivePolicy
@@ -27,15 +27,36 @@ def approvers(facts: Facts, policy: EffectivePolicy, act: Act, now: datetime) ->
 
     The author of the policy is left out: nobody approves alone what they wrote.
     """
-    digest = facts.prompts.digest if facts.prompts else None
     found: dict[str, set[str]] = defaultdict(set)
-    for approval in facts.approvals:
+    for approval in _given(facts, policy, act, now):
         found[approval.role].add(_person(approval.approver))
-    for grant in policy.grants.approvals:
-        if grant.act is act and now < grant.until and (not act.concerns_prompts or grant.prompts == digest):
-            found[grant.role].add(_person(grant.approver))
+    return found
+
+
+def counting(facts: Facts, policy: EffectivePolicy, now: datetime) -> tuple[Approval, ...]:
+    """The approvals that the act rests on, each person once per role, in the words of whoever wrote them down.
+
+    Those in a role that nothing requires for the act are left out.
+    """
+    act = act_of(facts)
+    required = None if act is None else getattr(policy.limits.approvals, act.value)
+    if act is None or not required:
+        return ()
+    given = {(one.role, _person(one.approver)): one for one in _given(facts, policy, act, now) if one.role in required}
+    return tuple(given[place] for place in sorted(given))
+
+
+def _given(facts: Facts, policy: EffectivePolicy, act: Act, now: datetime) -> Iterator[Approval]:
+    digest = facts.prompts.digest if facts.prompts else None
     author = _person(policy.document.author or policy.document.owner)
-    return {role: people - {author} for role, people in found.items()}
+    written = (
+        Approval(role=grant.role, approver=grant.approver)
+        for grant in policy.grants.approvals
+        if grant.act is act and now < grant.until and (not act.concerns_prompts or grant.prompts == digest)
+    )
+    for approval in (*facts.approvals, *written):
+        if _person(approval.approver) != author:
+            yield approval
 
 
 def _person(name: str) -> str:

@@ -23,13 +23,14 @@ import rfc8785
 from semfed_secure.clock import to_iso
 from semfed_secure.errors import ApprovalNeeded, PolicyDenied
 from semfed_secure.ids import Digest, hex_digest, sha256
+from semfed_secure.policy.approvals import counting
 from semfed_secure.policy.checks import Check, Measure, Question
 from semfed_secure.policy.grant_checks import APPROVAL, GRANT_CHECKS
 from semfed_secure.policy.limit_checks import LIMIT_CHECKS
 
 if TYPE_CHECKING:
     from semfed_secure.policy.effective import EffectivePolicy
-    from semfed_secure.policy.facts import BudgetSnapshot, Facts
+    from semfed_secure.policy.facts import Approval, BudgetSnapshot, Facts
 
 CHECKS: tuple[Check, ...] = GRANT_CHECKS + LIMIT_CHECKS
 ERROR = "ENG-001"
@@ -71,7 +72,8 @@ class Obligation:
 class Decision:
     """The answer to one request; `reasons` is empty exactly where it is a permit.
 
-    ``facts_digest`` is None where the facts could not be written down, which is itself a reason to deny.
+    ``approvals`` are those that a permit rests on. ``facts_digest`` is None where the facts could not be written down,
+    which is itself a reason to deny.
     """
 
     outcome: Outcome
@@ -81,6 +83,7 @@ class Decision:
     policy_version: str
     policy_digest: Digest
     facts_digest: Digest | None
+    approvals: tuple[Approval, ...] = ()
 
     @property
     def codes(self) -> tuple[str, ...]:
@@ -99,6 +102,7 @@ class Decision:
                 "digest": hex_digest(self.policy_digest),
             },
             "facts_digest": None if self.facts_digest is None else hex_digest(self.facts_digest),
+            "approvals": [{"role": approval.role, "approver": approval.approver} for approval in self.approvals],
         }
 
 
@@ -128,6 +132,7 @@ def decide(facts: Facts, policy: EffectivePolicy, budget: BudgetSnapshot | None,
         policy_version=policy.version,
         policy_digest=policy.digest,
         facts_digest=digest,
+        approvals=counting(facts, policy, now) if outcome is Outcome.PERMIT else (),
     )
 
 

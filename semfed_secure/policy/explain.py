@@ -29,7 +29,8 @@ def explain_decision(decision: Decision) -> str:
     name = f"{decision.policy_id} {decision.policy_version}"
     if decision.outcome.value == "permit":
         owed = [f"  You owe: {item.name.replace('_', ' ')} {item.value}." for item in decision.obligations]
-        return "\n".join([f"Policy {name} permits this.", *owed])
+        given = [f"  Approved by {item.approver} as {item.role}." for item in decision.approvals]
+        return "\n".join([f"Policy {name} permits this.", *given, *owed])
     waiting = decision.outcome.value == "needs_approval"
     lines = [f"Policy {name} {'wants approval first' if waiting else 'denies this'}:"]
     return "\n".join([*lines, *(f"  {reason.code}  {reason.message}  ({reason.field})" for reason in decision.reasons)])

@@ -139,6 +139,22 @@ def test_a_report_says_who_released_what_to_whom_under_which_policy_on_what_budg
     assert "not admitted, their entry 17 SF314 outputs have the wrong shape or values" in releases
 
 
+def test_a_report_says_who_approved_a_release(site: Site) -> None:
+    """Beside the policy that wanted it, from the decision in the same round; what was only asked does not count."""
+    for dry_run, name in ((False, "Sam Rivera"), (True, "Kim Lee")):
+        approvals = [f"{name} as privacy_officer"]
+        details = {"action": "release", "decision": "permit", "approvals": approvals, "dry_run": dry_run}
+        site.log.append(event(EventType.DECISION, round_id="round-0", details=details))
+    write_site(site)
+    _, reader = page_of(site)
+    assert reader.text["releases"].count("approved by Sam Rivera as privacy_officer") == 1
+    assert "Kim Lee" not in reader.text["releases"]
+    assert (
+        "was permitted by policy to release outputs in round-0, approved by Sam Rivera as privacy_officer"
+        in (reader.text["timeline"])
+    )
+
+
 def test_a_report_says_first_that_an_intact_log_is_intact(site: Site) -> None:
     """The verdict is the first section, with root, key and size."""
     write_site(site)

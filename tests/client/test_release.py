@@ -21,6 +21,7 @@ from semfed_secure.errors import (
     PeerError,
     PolicyDenied,
 )
+from semfed_secure.ids import hex_digest
 from semfed_secure.testing import Unreachable
 from semfed_secure.units import Mechanism, OutputKind
 from semfed_secure.wire.messages import ABSTAIN, Outcome
@@ -196,6 +197,25 @@ def test_step_4_a_denial_names_every_reason_and_is_logged(world: World) -> None:
         assert caught.value.exit_code == 10
         assert events(client)[-1] == ("decision", "denied")
         assert (charges(client), outbox(client), transport.posted) == ([], [], [])
+
+
+def test_step_4_the_log_names_who_approved(world: World) -> None:
+    """Text that left under an approval leaves a decision that says whose it was, and in which role."""
+    approval = {
+        "act": "release_text",
+        "role": "privacy_officer",
+        "approver": "Sam Rivera",
+        "until": "2026-12-31T00:00:00Z",
+        "prompts": hex_digest(OPEN_PROMPTS.digest),
+    }
+    policy = {"limits": {"approvals": {"release_text": {"privacy_officer": 1}}}, "grants": {"approvals": [approval]}}
+    world.open_round("texts", OPEN_PROMPTS, kind=OutputKind.TEXT)
+    with world.client(mechanism=UNSAFE, policy=policy) as client:
+        client.join("texts").contribute(["fine"] * 6)
+        found = [row.event for row in client.site.audit.entries(0, 99) if row.event.details.get("approvals")]
+        assert [(event.details["action"], event.details["approvals"]) for event in found] == [
+            ("release", ["Sam Rivera as privacy_officer"])
+        ]
 
 
 def test_step_4_a_dry_run_gives_the_full_decision_and_spends_nothing(world: World, histogram: Client) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from semfed_secure.errors import ApprovalNeeded, PolicyDenied
 from semfed_secure.policy.document import Act, ApprovalGrant, Effective, Grants, Limits
 from semfed_secure.policy.engine import CHECKS, Decision, Outcome, decide, require
+from semfed_secure.policy.explain import explain_decision
 from semfed_secure.policy.facts import Action, Approval, Facts
 from semfed_secure.policy.tightening import Rule, describe, meet
 from semfed_secure.units import Aggregation, Mechanism, OutputKind, Period
@@ -325,6 +326,29 @@ def test_an_approval_in_the_policy_counts_for_its_act_and_prompts_until_it_ends(
     limits = with_value(Limits(), "approvals.release_text", {"privacy_officer": 1})
     grants = GRANTS.model_copy(update={"approvals": (written,)})
     assert ask(replace(TEXT, approvals=()), limits=limits, grants=grants).outcome is outcome
+
+
+def test_a_permit_names_the_approvals_that_it_rests_on() -> None:
+    """Each person once per required role, as written; no author, no other role, none without a permit."""
+    written = ApprovalGrant(
+        act=Act.RELEASE_TEXT,
+        role="clinician",
+        approver="Kim Lee",
+        until=NOW + timedelta(days=1),
+        prompts=samples.PROMPTS,
+    )
+    given = (("privacy_officer", "Sam"), ("privacy_officer", "security office"), ("researcher", "Ann"))
+    grants = GRANTS.model_copy(update={"approvals": (written, written.model_copy(update={"approver": "kim  lee"}))})
+    limits = with_value(Limits(), "approvals.release_text", {"privacy_officer": 1, "clinician": 1})
+    decision = ask(_approved(*given), limits=limits, grants=grants)
+    found = [(approval.role, " ".join(approval.approver.casefold().split())) for approval in decision.approvals]
+    assert found == [("clinician", "kim lee"), ("privacy_officer", "sam")]
+    assert decision.as_json()["approvals"] == [
+        {"role": approval.role, "approver": approval.approver} for approval in decision.approvals
+    ]
+    assert "Approved by Sam as privacy_officer." in explain_decision(decision)
+    assert ask(_approved(*given), limits=limits).approvals == ()
+    assert ask(_approved(*given), grants=grants).approvals == ()
 
 
 def test_a_denial_stays_a_denial_while_approvals_are_missing() -> None:
