@@ -33,9 +33,16 @@ app = typer.Typer(
 )
 
 Directory = Annotated[Path, typer.Argument(help="The federation root's directory.", show_default=False)]
-PassphraseFile = Annotated[
-    Path | None,
-    typer.Option("--passphrase-file", help="Holds the passphrase of the key files; else SEMFED_PASSPHRASE does."),
+PassphraseFiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--passphrase-file",
+        help="Holds the passphrase of the root keys; repeat it where each has its own. Else SEMFED_PASSPHRASE does.",
+    ),
+]
+RootKeys = Annotated[
+    list[Path] | None,
+    typer.Option("--root-key", help="The file of a root key that signs; repeat it. Else those in the directory sign."),
 ]
 ValidDays = Annotated[
     int, typer.Option("--valid-days", min=1, max=3650, help="Days from now until members refuse the roster.")
@@ -49,7 +56,7 @@ def init(
     root_keys: Annotated[int, typer.Option("--root-keys", min=1, max=16, help="Root keys to generate.")] = 1,
     threshold: Annotated[int, typer.Option("--threshold", min=1, max=16, help="How many must sign a roster.")] = 1,
     valid_days: ValidDays = 90,
-    passphrase_file: PassphraseFile = None,
+    passphrase_file: PassphraseFiles = None,
     as_json: JsonOption = False,
 ) -> None:
     """Generate the root keys, and sign the first roster, which has no members."""
@@ -58,7 +65,7 @@ def init(
         federation=FederationId(federation),
         root_keys=root_keys,
         threshold=threshold,
-        passphrase=read_passphrase(passphrase_file, os.environ),
+        passphrases=_passphrases(passphrase_file),
         now=SystemClock().now(),
         valid_for=timedelta(days=valid_days),
     )
@@ -79,14 +86,15 @@ def add_member(
         list[Path], typer.Argument(help="The member.record that `semfed keys create` wrote; or several of them.")
     ],
     valid_days: ValidDays = 90,
-    passphrase_file: PassphraseFile = None,
+    root_key: RootKeys = None,
+    passphrase_file: PassphraseFiles = None,
     as_json: JsonOption = False,
 ) -> None:
     """Sign a new roster with these members in it; a known member's new record needs a higher sequence."""
     federation = FederationDirectory(directory)
     members = federation.add_members(
         [read_bounded(path, MAX_RECORD_BYTES) for path in record],
-        passphrase=read_passphrase(passphrase_file, os.environ),
+        keys=federation.open_keys(_passphrases(passphrase_file), files=root_key or ()),
         now=SystemClock().now(),
         valid_for=timedelta(days=valid_days),
     )
@@ -114,6 +122,12 @@ def roster(directory: Directory, as_json: JsonOption = False) -> None:
             )
         ),
     )
+
+
+def _passphrases(files: list[Path] | None) -> list[bytes]:
+    if not files:
+        return [read_passphrase(None, os.environ)]
+    return [read_passphrase(file, os.environ) for file in files]
 
 
 def _member(roster: Roster, record: MemberRecord, now: datetime) -> dict[str, str | int | list[str]]:

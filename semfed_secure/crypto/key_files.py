@@ -115,13 +115,22 @@ def save_key(path: Path, key: AnyKey, passphrase: bytes, *, cost: Argon2Cost | N
     """
     hidden = Secret(passphrase)
     del passphrase  # a traceback that shows locals shows nothing of it
-    if len(hidden.reveal()) < MIN_PASSPHRASE_BYTES:
-        raise ConfigurationError("SF105", f"a passphrase of at least {MIN_PASSPHRASE_BYTES} bytes was expected")
+    check_passphrase(hidden)
     kind, label = _describe(key)
     salt, nonce = secrets.token_bytes(16), secrets.token_bytes(12)
     header = _KeyFile(kind, label, cost or Argon2Cost(), salt, nonce, b"")
     sealed = _cipher(hidden, header).encrypt(nonce, key.export_secret(), _KEY_FILE.encode(header))
     _write_new(path, _KEY_FILE.encode(replace(header, sealed=sealed)))
+
+
+def check_passphrase(passphrase: Secret) -> None:
+    """Refuse what is too easy to guess.
+
+    Raises:
+        ConfigurationError: ``SF105`` it is shorter than `MIN_PASSPHRASE_BYTES`.
+    """
+    if len(passphrase.reveal()) < MIN_PASSPHRASE_BYTES:
+        raise ConfigurationError("SF105", f"a passphrase of at least {MIN_PASSPHRASE_BYTES} bytes was expected")
 
 
 def load_signing_key(path: Path, passphrase: bytes) -> SigningKey:

@@ -3,7 +3,7 @@
 ::
 
     federation.root     what members pin
-    root-1.key …        one per root key, sealed under the passphrase; may live on other machines
+    root-1.key …        one per root key, each sealed under a passphrase; each may lie with another person
     rosters/0000001     every roster, by sequence
     roster              a copy of the newest, to hand out
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from semfed_secure.clock import from_ms, to_iso, to_ms
-from semfed_secure.crypto.key_files import load_signing_key, save_key
+from semfed_secure.crypto.key_files import check_passphrase, load_signing_key, save_key
 from semfed_secure.crypto.keys import SigningKey
 from semfed_secure.crypto.private import Secret
 from semfed_secure.errors import ConfigurationError, PeerError
@@ -61,27 +61,33 @@ def found_federation(
     federation: FederationId,
     root_keys: int,
     threshold: int,
-    passphrase: bytes,
+    passphrases: Sequence[bytes],
     now: datetime,
     valid_for: timedelta,
 ) -> FederationRoot:
     """Generate root keys, write the root file, and sign the first roster, which is empty.
 
-    No existing file is touched.
+    No existing file is touched. There is one passphrase for all root keys, or one for each in the order of the keys.
 
     Raises:
-        ConfigurationError: ``SF105`` a field is out of range; ``SF123`` a file exists; ``SF102`` cannot write.
+        ConfigurationError: ``SF105`` a field is out of range, or another number of passphrases; ``SF123`` a file
+            exists; ``SF102`` cannot write.
     """
-    hidden = Secret(passphrase)
-    del passphrase
+    hidden = [Secret(passphrase) for passphrase in passphrases]
+    del passphrases
+    if len(hidden) not in {1, root_keys}:
+        raise ConfigurationError("SF105", f"1 or {root_keys} passphrases were expected, found {len(hidden)}")
+    for passphrase in hidden:
+        check_passphrase(passphrase)
     keys = [SigningKey.generate() for _ in range(root_keys)]
     root = FederationRoot(federation, threshold, tuple(key.public for key in keys))
     encoded = root.encode()  # refuses bad fields before anything is written
     make_private_directory(directory)
     make_private_directory(directory / HISTORY)
     refuse_existing(directory / ROOT_FILE, *(_key_path(directory, number) for number in range(1, root_keys + 1)))
-    for number, key in enumerate(keys, 1):
-        save_key(_key_path(directory, number), key, hidden.reveal())
+    each = hidden if len(hidden) == root_keys else hidden * root_keys
+    for number, (key, passphrase) in enumerate(zip(keys, each, strict=True), 1):
+        save_key(_key_path(directory, number), key, passphrase.reveal())
     write_new(directory / ROOT_FILE, encoded)
     roster = sign_roster([], root=root, keys=keys[:threshold], sequence=1, issued_at=now, expires_at=now + valid_for)
     _publish(directory, 1, roster)
@@ -115,21 +121,48 @@ class FederationDirectory:
         """
         return verify_roster(self._read_roster(), root=self.root, now=now, last_sequence=0)
 
+    def open_keys(self, passphrases: Sequence[bytes], *, files: Sequence[Path] = ()) -> list[SigningKey]:
+        """As many root keys as the threshold asks for: of ``files``, else of those that lie in the directory.
+
+        A key counts once, and only if one of ``passphrases`` opens it: people who hold one key each come with their
+        key and their passphrase, and none needs another's.
+
+        Raises:
+            ConfigurationError: ``SF121`` too few open; ``SF102`` too few are there; otherwise as `load_signing_key`.
+        """
+        hidden = [Secret(passphrase) for passphrase in passphrases]
+        del passphrases
+        lying_here = [_key_path(self._directory, number) for number in range(1, len(self.root.keys) + 1)]
+        paths = list(files) or [path for path in lying_here if path.exists()]
+        threshold, opened = self.root.threshold, list[SigningKey]()
+        if len(paths) < threshold:
+            raise ConfigurationError("SF102", f"{threshold} root keys were expected, found {len(paths)}")
+        for path in paths:
+            if len(opened) == threshold:
+                break
+            key = _opened(path, hidden)
+            others = {known.public.key_id for known in opened}
+            if key is not None and key.public in self.root.keys and key.public.key_id not in others:
+                opened.append(key)
+        if len(opened) < threshold:
+            raise ConfigurationError(
+                "SF121", f"{threshold} root keys with their passphrases were expected, {len(opened)} could be opened"
+            )
+        return opened
+
     def add_members(
-        self, records: Sequence[bytes], *, passphrase: bytes, now: datetime, valid_for: timedelta
+        self, records: Sequence[bytes], *, keys: Sequence[SigningKey], now: datetime, valid_for: timedelta
     ) -> tuple[MemberRecord, ...]:
-        """Sign one roster with all of ``records`` in it, each in place of an earlier record of the same member.
+        """Sign, by ``keys``, one roster with all of ``records``, each in place of an earlier record of its member.
 
         All are added or none is. Adding the very record that stands there renews the roster's term.
 
         Raises:
             PeerError: ``SF331`` a record does not verify, is of another federation, out of its term, revoked, or
                 not newer than the one it replaces; ``SF322`` the present roster does not verify, or the new one
-                would not (a signing key of another member).
-            ConfigurationError: as `load_signing_key`; ``SF123`` another change came first.
+                would not (a signing key of another member, too few ``keys``).
+            ConfigurationError: ``SF123`` another change came first.
         """
-        hidden = Secret(passphrase)
-        del passphrase
         members = tuple(verify_record(record) for record in records)
         roster, present = self._present()
         for member, record in zip(members, records, strict=True):
@@ -138,11 +171,11 @@ class FederationDirectory:
         if len(added) < len(members):
             raise PeerError("SF331", "one record of each member was expected, found two of one")
         others = [data for data in present if verify_record(data).member_id not in added]
-        self._sign(roster, [*others, *added.values()], roster.revocations, hidden, now, valid_for)
+        self._sign(roster, [*others, *added.values()], roster.revocations, keys, now, valid_for)
         return members
 
     def revoke(
-        self, member_id: MemberId, *, reason: str, passphrase: bytes, now: datetime, valid_for: timedelta
+        self, member_id: MemberId, *, reason: str, keys: Sequence[SigningKey], now: datetime, valid_for: timedelta
     ) -> Revocation:
         """Sign a roster in which the member's present record is revoked from ``now`` on.
 
@@ -150,16 +183,14 @@ class FederationDirectory:
 
         Raises:
             PeerError: ``SF306`` no such member; ``SF322`` the present roster does not verify.
-            ConfigurationError: as `load_signing_key`; ``SF123`` another change came first.
+            ConfigurationError: ``SF123`` another change came first.
         """
-        hidden = Secret(passphrase)
-        del passphrase
         roster, records = self._present()
         present = [record for record in roster.records if record.member_id == member_id]
         if not present:
             raise PeerError("SF306", f"a member of {self.root.federation} was expected, {member_id} is none")
         revocation = Revocation(member_id, present[0].sequence, to_ms(now), reason)
-        self._sign(roster, records, (*roster.revocations, revocation), hidden, now, valid_for)
+        self._sign(roster, records, (*roster.revocations, revocation), keys, now, valid_for)
         return revocation
 
     def _check_enrolment(
@@ -196,7 +227,7 @@ class FederationDirectory:
         roster: Roster,
         records: Sequence[bytes],
         revocations: Sequence[Revocation],
-        passphrase: Secret,
+        keys: Sequence[SigningKey],
         now: datetime,
         valid_for: timedelta,
     ) -> None:
@@ -204,7 +235,7 @@ class FederationDirectory:
         data = sign_roster(
             records,
             root=self.root,
-            keys=self._root_keys(passphrase),
+            keys=keys,
             sequence=sequence,
             issued_at=now,
             expires_at=now + valid_for,
@@ -212,17 +243,20 @@ class FederationDirectory:
         )
         _publish(self._directory, sequence, data)
 
-    def _root_keys(self, passphrase: Secret) -> list[SigningKey]:
-        """As many root keys as the threshold asks for, of those that lie here."""
-        here = [_key_path(self._directory, number) for number in range(1, len(self.root.keys) + 1)]
-        here = [path for path in here if path.exists()][: self.root.threshold]
-        if len(here) < self.root.threshold:
-            raise ConfigurationError("SF102", f"{self.root.threshold} root keys were expected, found {len(here)}")
-        return [load_signing_key(path, passphrase.reveal()) for path in here]
-
 
 def _key_path(directory: Path, number: int) -> Path:
     return directory / f"root-{number}.key"
+
+
+def _opened(path: Path, passphrases: Sequence[Secret]) -> SigningKey | None:
+    """The key at ``path``, by the first of ``passphrases`` that opens it."""
+    for passphrase in passphrases:
+        try:
+            return load_signing_key(path, passphrase.reveal())
+        except ConfigurationError as error:
+            if error.code != "SF121":
+                raise
+    return None
 
 
 def _publish(directory: Path, sequence: int, roster: bytes) -> None:

@@ -85,6 +85,21 @@ def test_several_members_join_in_one_roster_or_not_at_all(home, semfed) -> None:
     assert (status, added["added"], added["sequence"]) == (ExitCode.OK, ["north", "south"], 2)
 
 
+def test_two_people_sign_with_their_own_keys_and_passphrases(home, semfed) -> None:
+    """Founded under two passphrases, the keys taken away; both are needed to add a member."""
+    (home / "other").write_text("another horse, another battery\n")
+    (home / "other").chmod(0o600)
+    found(semfed, "--root-keys 2 --threshold 2 --passphrase-file other")
+    for number in (1, 2):
+        (home / "root" / f"root-{number}.key").rename(home / f"{number}.key")
+    semfed(f"{MEMBER} --member north --role client --out north")
+    add = "federation add-member root north/member.record --json --root-key 1.key --root-key 2.key --passphrase-file"
+    status, document, _ = semfed(f"{add} other")
+    assert (status, document["error"]["code"]) == (ExitCode.USAGE, "SF121")
+    status, document, _ = semfed(f"{add} other {WITH}")
+    assert (status, document["added"]) == (ExitCode.OK, ["north"])
+
+
 def test_people_get_text(home, semfed) -> None:
     """The digest to compare when a federation is founded, a table of its members, a list of a member's keys."""
     status, founded, _ = semfed(f"federation init root --id hospitals {WITH}")

@@ -93,13 +93,11 @@ def shell(tmp_path, work):
 
 
 def test_enrolling_members_works_as_written(shell, work) -> None:
-    """Founding, keys, adding and showing; the member stands on the roster."""
-    for name in ("root.pass", "st-mary.pass"):
-        (work / name).write_text("correct horse battery staple")
-        (work / name).chmod(0o600)
+    """Founding by three people, keys, adding by two of them and showing; no root key stays in the root's directory."""
     done = shell(commands("docs/how-to/enrol-members.md"))
     assert done.returncode == 0, done.stderr
     assert re.search(r"st-mary +client +US", done.stdout)
+    assert not list((work / "root").glob("*.key"))
 
 
 def test_writing_a_policy_works_as_written(shell) -> None:

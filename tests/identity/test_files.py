@@ -46,7 +46,7 @@ def root(tmp_path):
         federation="hospitals",
         root_keys=3,
         threshold=2,
-        passphrase=PASSPHRASE,
+        passphrases=[PASSPHRASE],
         now=NOW,
         valid_for=30 * DAY,
     )
@@ -55,7 +55,9 @@ def root(tmp_path):
 
 def add(root, record, *, now=NOW, passphrase=PASSPHRASE):
     """Enrol ``record``."""
-    [member] = FederationDirectory(root).add_members([record], passphrase=passphrase, now=now, valid_for=30 * DAY)
+    federation = FederationDirectory(root)
+    keys = federation.open_keys([passphrase])
+    [member] = federation.add_members([record], keys=keys, now=now, valid_for=30 * DAY)
     return member
 
 
@@ -174,12 +176,13 @@ def test_a_revoked_record_does_not_come_back(root, tmp_path) -> None:
     old, new = ((tmp_path / name / "member.record").read_bytes() for name in "ab")
     add(root, old)
     federation = FederationDirectory(root)
-    federation.revoke("north", reason="key lost", passphrase=PASSPHRASE, now=NOW, valid_for=DAY)
+    keys = federation.open_keys([PASSPHRASE])
+    federation.revoke("north", reason="key lost", keys=keys, now=NOW, valid_for=DAY)
     assert code(federation.roster(now=NOW).member, "north", role=Role.CLIENT, at=NOW) == "SF306"
     assert code(add, root, old) == "SF331"
     add(root, new)
     assert federation.roster(now=NOW).member("north", role=Role.CLIENT, at=NOW).sequence == 2
-    assert code(federation.revoke, "west", reason="", passphrase=PASSPHRASE, now=NOW, valid_for=DAY) == "SF306"
+    assert code(federation.revoke, "west", reason="", keys=keys, now=NOW, valid_for=DAY) == "SF306"
 
 
 def test_records_that_do_not_belong_are_refused(root, tmp_path) -> None:
@@ -203,10 +206,65 @@ def test_fewer_root_keys_than_the_threshold_sign_nothing(root, tmp_path) -> None
     assert code(add, root, record) == "SF102"
 
 
+ADA, BEN, CLEO = b"ada's passphrase", b"ben's passphrase", b"cleo's passphrase"
+
+
+@pytest.fixture
+def three(tmp_path):
+    """A federation of which three people hold one root key each, under a passphrase of their own."""
+    directory, purse = tmp_path / "three", tmp_path / "purse"
+    found_federation(
+        directory,
+        federation="hospitals",
+        root_keys=3,
+        threshold=2,
+        passphrases=[ADA, BEN, CLEO],
+        now=NOW,
+        valid_for=30 * DAY,
+    )
+    purse.mkdir()
+    keys = [(directory / f"root-{number}.key").rename(purse / f"{number}.key") for number in (1, 2, 3)]
+    return FederationDirectory(directory), keys
+
+
+@pytest.mark.parametrize("absent", [0, 1, 2])
+def test_any_two_of_three_people_sign_with_their_own_passphrases(three, tmp_path, absent) -> None:
+    """Two keys from elsewhere, two passphrases, in any order; nobody needs the third."""
+    federation, keys = three
+    create(tmp_path / "north")
+    people = [pair for place, pair in enumerate(zip(keys, (ADA, BEN, CLEO), strict=True)) if place != absent]
+    opened = federation.open_keys([people[1][1], people[0][1]], files=[key for key, _ in people])
+    federation.add_members([(tmp_path / "north" / "member.record").read_bytes()], keys=opened, now=NOW, valid_for=DAY)
+    assert [record.member_id for record in federation.roster(now=NOW).records] == ["north"]
+
+
+def test_one_person_alone_opens_no_two_keys(three, root, tmp_path) -> None:
+    """Not with all key files and one passphrase, one key file twice, a copy of it, or a key of another federation."""
+    federation, keys = three
+    assert code(federation.open_keys, [ADA], files=keys) == "SF121"
+    assert code(federation.open_keys, [ADA], files=[keys[0]] * 2) == "SF121"
+    copy = shutil.copy(keys[0], tmp_path / "copy.key")
+    assert code(federation.open_keys, [ADA], files=[keys[0], copy]) == "SF121"
+    assert code(federation.open_keys, [ADA, PASSPHRASE], files=[keys[0], root / "root-1.key"]) == "SF121"
+    assert code(federation.open_keys, [ADA, BEN], files=[keys[0]]) == "SF102"
+    assert code(federation.open_keys, [ADA, BEN]) == "SF102"
+    keys[1].chmod(0o640)
+    assert code(federation.open_keys, [ADA, BEN], files=keys) == "SF122"
+
+
+@pytest.mark.parametrize("passphrases", [[], [ADA, BEN], [ADA, BEN, CLEO, ADA], [ADA, BEN, b"short"]])
+def test_a_passphrase_too_many_too_few_or_too_short_founds_nothing(tmp_path, passphrases) -> None:
+    """SF105, and no key is left behind under a passphrase of the others."""
+    founding = {"root_keys": 3, "threshold": 2, "now": NOW, "valid_for": DAY}
+    directory = tmp_path / "x"
+    assert code(found_federation, directory, federation="hospitals", passphrases=passphrases, **founding) == "SF105"
+    assert not directory.exists()
+
+
 def test_a_federation_is_founded_once(root) -> None:
     """Nothing in the directory changes."""
     before = {path.name: path.read_bytes() for path in root.iterdir() if path.is_file()}
-    arguments = {"root_keys": 1, "threshold": 1, "passphrase": PASSPHRASE, "now": NOW, "valid_for": DAY}
+    arguments = {"root_keys": 1, "threshold": 1, "passphrases": [PASSPHRASE], "now": NOW, "valid_for": DAY}
     assert code(found_federation, root, federation="hospitals", **arguments) == "SF123"
     assert {path.name: path.read_bytes() for path in root.iterdir() if path.is_file()} == before
     assert code(found_federation, root / "x", federation="hospitals", **(arguments | {"threshold": 2})) == "SF105"
