@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -41,6 +42,14 @@ SinceOption = Annotated[
 UntilOption = Annotated[str | None, typer.Option("--until", help="Last day, or first instant after the period.")]
 
 
+class Outcome(StrEnum):
+    """How an event can have ended, as `Event.outcome` says."""
+
+    SUCCESS = "success"
+    DENIED = "denied"
+    FAILED = "failed"
+
+
 @app.command()
 def verify(
     place: Place,
@@ -61,7 +70,7 @@ def verify(
 def list_entries(
     place: Place,
     kind: Annotated[EventType | None, typer.Option("--type", help="Only this type of event.")] = None,
-    outcome: Annotated[str | None, typer.Option("--outcome", help="Only success, denied or failed.")] = None,
+    outcome: Annotated[Outcome | None, typer.Option("--outcome", help="Only success, denied or failed.")] = None,
     round_id: Annotated[str | None, typer.Option("--round", help="Only this round.")] = None,
     since: SinceOption = None,
     until: UntilOption = None,
@@ -150,7 +159,7 @@ class _Filter:
     """Which entries were asked for."""
 
     kind: EventType | None
-    outcome: str | None
+    outcome: Outcome | None
     round_id: str | None
     since: datetime | None
     until: datetime | None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
-from semfed_secure.cli.output import JsonOption, emit, note
+from semfed_secure.cli.output import JsonOption, emit, note, printable
 from semfed_secure.client.attendance import Attendance, attend
 from semfed_secure.client.config import SiteConfig, load_site_config
 from semfed_secure.client.records import iter_records, read_outputs
@@ -172,7 +172,11 @@ def _named(client: Client, names: Sequence[str], records: Path | None) -> list[A
     """Each of ``names`` in turn, waiting until the server announces it."""
     done: list[Attendance] = []
     for name in names:
+        told = False
         while not any(row.round_id == name for row in _patiently(client.rounds)):
+            if not told:
+                note(f"waiting for round {printable(name)}: the server does not announce it")
+                told = True
             time.sleep(POLL_SECONDS)
         done.append(_report(_patiently(partial(attend, client, name, records=records))))
     return done

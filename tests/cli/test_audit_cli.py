@@ -124,6 +124,18 @@ def test_verify_of_nothing_is_a_usage_error(tmp_path: Path, capsys) -> None:
     assert "one log was expected" in err
 
 
+def test_list_refuses_an_outcome_that_there_is_not(state: Path, capsys) -> None:
+    """A slip of the pen is not read as a clean log; the three that there are list between them every entry."""
+    code, out, err = run(capsys, "list", state, "--outcome", "refused")
+    assert (code, out) == (ExitCode.USAGE, "")
+    assert "success" in err
+    totals = [
+        json.loads(run(capsys, "list", state, "--outcome", outcome, "--json")[1])["total"]
+        for outcome in ("success", "denied", "failed")
+    ]
+    assert sum(totals) == 6
+
+
 def test_list_shows_every_entry_in_words(state: Path, capsys) -> None:
     """JSON has each entry as it stands in the log; text has a line for each."""
     document = json.loads(run(capsys, "list", state, "--json")[1])

@@ -7,12 +7,14 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import uvicorn
 
 from semfed_secure import cli
+from semfed_secure.cli import client as client_commands
 from semfed_secure.client import engine
 from semfed_secure.client.transport import HttpTransport
 from semfed_secure.clock import SystemClock
@@ -191,6 +193,21 @@ def test_one_process_takes_part_in_named_rounds(server: Server, run: Any) -> Non
     assert all(row["receipt"]["outcome"] == "admitted" and row["learned"]["kept"] for row in done["rounds"])
     code, again = run("run", "--config", site, "--round", first, "--round", second)
     assert (code, [row["learned"] for row in again["rounds"]]) == (0, [row["learned"] for row in done["rounds"]])
+
+
+def test_waiting_for_a_round_is_said_once(server: Server, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
+    """A round that the server does not announce, perhaps misspelt, is named on stderr, not waited for in silence."""
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(client_commands, "time", SimpleNamespace(sleep=pause, monotonic=time.monotonic))
+    assert cli.main(["client", "run", "--config", server.site(), "--round", "typo"]) != 0
+    assert len(pauses) == 3
+    assert capsys.readouterr().err.count("waiting for round typo") == 1
 
 
 def test_a_server_that_is_away_is_met_again(server: Server, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
