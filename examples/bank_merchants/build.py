@@ -187,6 +187,15 @@ def _description(sizes: Sizes) -> dict[str, object]:
         "classification": "npi",
         "templates": {"votes": "Merchant: {text}\nCategory:"},
         "answers": {"votes": "label"},
+        "rounds": ["votes", "votes"],
+        # Two releases of 2.7 compose to less than 4, half of the policy's lifetime budget; the second shows some of
+        # what noise hid in the first.
+        "black_box": {
+            "model": "merchant-lookup",
+            "mechanism": "record_histogram",
+            "epsilon": "2.7",
+            "delta": "1e-6",
+        },
         "max_records_per_entity": sizes.merchants,
         "sites": [{"id": bank.id, "missing": list(bank.missing)} for bank in BANKS],
     }

@@ -21,8 +21,8 @@ from semfed_secure.client.adapters import Adapter, activate
 from semfed_secure.client.decisions import permitted
 from semfed_secure.client.facts import label_facts, model_facts, peer_facts, prompt_facts
 from semfed_secure.client.progress import Step, advance, after, result_of, state_of
+from semfed_secure.client.scores import BASE, evaluate, validation_score
 from semfed_secure.client.scores import CONSENSUS as LEARNED
-from semfed_secure.client.scores import evaluate, validation_score
 from semfed_secure.client.site import LABELS
 from semfed_secure.clock import to_ms
 from semfed_secure.errors import ConfigurationError, ConsensusError, IntegrityError, RefusedError
@@ -69,7 +69,8 @@ def learn(site: Site, engine: Engine, collected: VerifiedConsensus) -> LearnOutc
     if site.config.evaluation is not None:  # otherwise a repeated step need not load the model
         ready = engine.ready()
         active = None if ready.adapter is None else hex_digest(ready.adapter.digest)
-        if outcome.kept is False or (outcome.kept and active == outcome.adapter):
+        only_answers = not isinstance(ready.model, TrainableModel)
+        if only_answers or outcome.kept is False or (outcome.kept and active == outcome.adapter):
             evaluate(site, ready.model, stage=LEARNED, round_id=round_id)
     return outcome
 
@@ -89,6 +90,9 @@ def _learn(site: Site, engine: Engine, collected: VerifiedConsensus) -> LearnOut
     # 2. labels and policy
     chosen = _chosen(site, collected)
     _decide(site, ready, collected, chosen)
+    if not isinstance(ready.model, TrainableModel) and not any(site.directory(LABELS).iterdir()):
+        # Once labels lie there, whoever keeps this model may teach it: what it knew by itself is measured before.
+        evaluate(site, ready.model, stage=BASE, round_id=round_id)
     _write_labels(site, collected, chosen)
     site.on_step("learn 2")
     if not isinstance(ready.model, TrainableModel) or not chosen:

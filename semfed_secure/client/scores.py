@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from semfed_secure.llm.model import Model
 
 BASE, LOCAL, CONSENSUS = "base", "local", "consensus"
-"""Stages: untrained, after private training, after learning from a round."""
+"""Stages: untrained, or as a model that only answers is before the first round's labels; after private training; after
+learning from a round."""
 
 
 def evaluate(site: Site, model: Model, *, stage: str, round_id: str) -> float | None:

@@ -11,6 +11,10 @@ The document is ``demo-report/report.json``::
      "bytes": {"up", "down", "lora_exchange"},
      "audit": [{"log", "path", "entries", "root", "verified"}]}
 
+A share is null where there is nothing to measure: no row of that part, or a stage that the site does not go through.
+``base`` is a model that has learned nothing yet or, of a black box, what it knew before the first round; a black box is
+not trained, so it has no ``local``. Nor has it an adapter: ``kept`` is null, and ``lora_exchange`` if nobody has one.
+
 ``attacker_label_agreed`` counts the prompts that agree with the malicious site's label and would not without it: the
 server recomputes every round without each client. ``seconds`` are those of the slowest honest site in each phase, from
 its audit log; ``total`` is the wall time of the run. ``bytes`` are of all admitted sites; ``lora_exchange`` is what
@@ -124,19 +128,18 @@ def _kept(entries: Sequence[Document]) -> bool | None:
 def _exact_match(workspace: Workspace, site: SiteSetting) -> Document:
     """Exact match per kind on the labels that the site has records of, and on those that it lacks."""
     missing = set(site.plan.missing)
-    stages = {stage: _right(workspace, site, stage) for stage in STAGES}
+    trained = workspace.data.description.black_box is None
+    stages = {stage: _right(workspace, site, stage) if trained or stage != "local" else None for stage in STAGES}
     result: Document = {}
     start = 0
     for kind in workspace.scale.kinds:
         rows = workspace.heldout(kind)
         result[kind] = {"known": {}, "missing": {}}
         for stage, right in stages.items():
-            own = right[start : start + len(rows)]
+            own = [] if right is None else list(zip(rows, right[start : start + len(rows)], strict=True))
             for part in ("known", "missing"):
-                chosen = [
-                    hit for row, hit in zip(rows, own, strict=True) if (row.label in missing) == (part == "missing")
-                ]
-                result[kind][part][stage] = sum(chosen) / len(chosen)
+                chosen = [hit for row, hit in own if (row.label in missing) == (part == "missing")]
+                result[kind][part][stage] = sum(chosen) / len(chosen) if chosen else None
         start += len(rows)
     return result
 
@@ -195,7 +198,7 @@ def _bytes(workspace: Workspace, statuses: Sequence[Document]) -> Document:
         fetched = sizes["manifest"] + sizes["prompt_set"] + sizes["consensus"]
         down += sum(sizes["receipts"].values()) + fetched * len(sizes["contributions"])
         exchanged += 2 * adapter * len(sizes["contributions"])
-    return {"up": up, "down": down, "lora_exchange": exchanged}
+    return {"up": up, "down": down, "lora_exchange": exchanged if adapter else None}
 
 
 def _adapter_bytes(workspace: Workspace, site: SiteSetting) -> int:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from semfed_secure.errors import ConfigurationError
+from semfed_secure.settings import DecimalText
 
 Text = Annotated[str, Field(min_length=1, max_length=4096)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
+
+OutputName = Annotated[str, Field(pattern="^(votes|text)$")]
 
 Kind = TypeVar("Kind", bound=BaseModel)
 
@@ -37,17 +40,33 @@ class Row(Document):
 
 
 class SitePlan(Document):
-    """One site: the labels that it has no records of, and those that it has few of."""
+    """One site: the labels that it has no records of, those that it has few of, where its own black box is reached."""
 
     id: Name
     missing: tuple[Text, ...] = ()
     few: tuple[Text, ...] = ()
+    endpoint: Annotated[str, Field(pattern=r"^https?://[^\s]+$")] | None = None
+
+
+class BlackBox(Document):
+    """Models that are asked and never looked into, in place of the demo's own, which it trains.
+
+    ``model`` is what their OpenAI-compatible endpoints and the sites' policies call them. What a site releases are its
+    entities' own votes under ``mechanism``; one round costs it ``epsilon`` and ``delta``.
+    """
+
+    model: Name
+    mechanism: Literal["record_histogram"]
+    epsilon: Annotated[DecimalText, Field(gt=0)]
+    delta: Annotated[DecimalText, Field(gt=0, lt=1)]
 
 
 class Description(Document):
     """``federation.json``: what is known about the data beside the rows.
 
     ``templates`` turn a row's text into a question, per output kind; ``answers`` name the row's field that answers it.
+    ``rounds`` are the kinds of the rounds, in their order; without them one round of each kind that has a template.
+    ``black_box`` says that the sites' models only answer; without it the demo brings small models and trains them.
     """
 
     federation: Name
@@ -56,9 +75,23 @@ class Description(Document):
     dataset: Name
     classification: Name
     max_records_per_entity: Annotated[int, Field(ge=1)] = 1
-    templates: dict[str, Text]
-    answers: dict[str, Annotated[str, Field(pattern="^(label|title)$")]]
+    templates: Annotated[dict[OutputName, Text], Field(min_length=1)]
+    answers: dict[OutputName, Annotated[str, Field(pattern="^(label|title)$")]]
+    rounds: tuple[OutputName, ...] = ()
+    black_box: BlackBox | None = None
     sites: Annotated[tuple[SitePlan, ...], Field(min_length=HONEST_AT_LEAST)]
+
+    @model_validator(mode="after")
+    def _rounds_can_be_held(self) -> Self:
+        kinds = set(self.rounds or self.templates)
+        unasked = kinds - (self.templates.keys() & self.answers.keys())
+        if unasked:
+            raise ValueError(f"a round of `{min(unasked)}` needs its template and its answer")
+        if self.black_box is not None and kinds != {"votes"}:
+            raise ValueError("black boxes release votes and nothing else: every round must be one of `votes`")
+        if self.black_box is None and any(site.endpoint is not None for site in self.sites):
+            raise ValueError("a site's `endpoint` is that of a black box: say so by `black_box`")
+        return self
 
 
 class FederationData:
@@ -126,7 +159,8 @@ def _parse(kind: type[Kind], text: str, where: str) -> Kind:
         return kind.model_validate_json(text)
     except ValidationError as error:
         row = error.errors()[0]
-        raise ConfigurationError("SF104", f"{where}: {'.'.join(map(str, row['loc']))}: {row['msg']}") from None
+        place = ".".join(map(str, row["loc"]))
+        raise ConfigurationError("SF104", ": ".join(filter(None, (where, place, row["msg"])))) from None
 
 
 def _json(path: Path) -> list[Any]:

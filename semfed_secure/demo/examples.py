@@ -7,7 +7,9 @@ from pathlib import Path
 
 from semfed_secure.errors import ConfigurationError
 
-HOSPITAL = "hospital_coding"
+HOSPITAL, BANK = "hospital_coding", "bank_merchants"
+EXAMPLES = {"hospital": HOSPITAL, "bank": BANK}
+"""The shipped examples by the names that ``semfed demo --example`` takes."""
 
 
 def examples_root() -> Path:
@@ -18,6 +20,11 @@ def examples_root() -> Path:
     """
     installed = Path(__file__).parent / "shipped"
     return installed if installed.is_dir() else Path(__file__).parents[2] / "examples"
+
+
+def lookup_script() -> Path:
+    """The black box of a site that brings none: a look-up over its own records, served on this machine."""
+    return examples_root() / BANK / "scorer.py"
 
 
 def build_example(name: str, directory: Path, *, seed: int, small: bool) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,15 @@ from semfed_secure.demo.plan import SiteRole
 from semfed_secure.errors import PeerError, SemfedError
 from semfed_secure.ids import RoundId
 from semfed_secure.llm.model import Progress, Record, TrainingPlan
+from semfed_secure.privacy.histogram import Vote
+from semfed_secure.units import Mechanism
+from semfed_secure.wire.prompts import PromptSet
 
 POLL_SECONDS = 0.5
 OPEN_STATES = frozenset({"announced", "collecting"})
 FLIPPED = 0x01
+INVENTED = 100
+"""Entities that vote for each answer where entities vote: far more than the noise could hide."""
 
 
 class BlackBox:
@@ -121,17 +126,30 @@ def take_part(role: SiteRole, site_file: Path, answers: Path, rounds: Sequence[s
 
 def _contribute(round_: Round, config: SiteConfig, given: dict[str, dict[str, str]], *, first: bool) -> dict[str, str]:
     """Contribute once and say how it went; private training is paid for in the first round, as by everybody."""
+    own = given[str(round_.manifest.kind)]
     try:
-        if first and config.data.records is not None:
-            round_.train(read_records(config.data.records))
-        own = given[str(round_.manifest.kind)]
-        receipt = round_.contribute([own.get(prompt.id) for prompt in round_.prompts.prompts])
+        if config.privacy.mechanism is Mechanism.RECORD_HISTOGRAM:
+            receipt = round_.contribute(ballots(round_.prompts, own))
+        else:
+            if first and config.data.records is not None:
+                round_.train(read_records(config.data.records))
+            receipt = round_.contribute([own.get(prompt.id) for prompt in round_.prompts.prompts])
     except PeerError as error:
         return {"outcome": "refused", "code": str(error.fields.get("server_code") or error.code)}
     except SemfedError as error:
         return {"outcome": "stopped", "code": error.code}
     outcome: dict[str, str] = {"outcome": str(receipt.outcome)}
     return outcome | ({"code": receipt.code} if receipt.code else {})
+
+
+def ballots(prompts: PromptSet, own: Mapping[str, str]) -> list[Vote]:
+    """The votes of invented entities, `INVENTED` for each answer: no client can tell that nobody stands behind them."""
+    return [
+        (f"{prompt.id}-{number}", place, prompts.candidates_of(prompt).index(own[prompt.id]))
+        for place, prompt in enumerate(prompts.prompts)
+        for number in range(INVENTED)
+        if prompt.id in own
+    ]
 
 
 def _wait_until_open(client: Client, name: str) -> None:

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from semfed_secure.demo.tables import PHASES, kinds_of, mean_scores, measured, percent
+from semfed_secure.demo.tables import kinds_of, mean_scores, measured, percent, phases_of
 
 # Told apart without colour too: pale, middle, dark.
 COLOURS = {"base": "#d9d9d9", "local": "#8da0cb", "consensus": "#1b6e53"}
 NAMES = {"base": "untrained", "local": "trained alone", "consensus": "after the consensus"}
+SHORT = {"missing": "lacks", "known": "knows"}
 TITLES = {"missing": "what the site has no records of", "known": "what the site knows"}
 BAR = 0.26
 
@@ -43,14 +44,17 @@ def draw(report: Mapping[str, Any], directory: Path) -> list[Path]:
 
 
 def _panel(axis: Any, report: Mapping[str, Any], kind: str, part: str) -> None:
-    """One group of three bars per site, the mean last."""
+    """One group of bars per site, the mean last; a bar for each phase that some site went through."""
+    phases = phases_of(report, kind)
+    names = NAMES if "local" in phases else NAMES | {"base": "before the rounds"}
     groups = [(site["id"], site["exact_match"][kind][part]) for site in measured(report, kind)]
     groups.append(("mean", mean_scores(report, kind)[part]))
-    for offset, phase in enumerate(PHASES):
-        heights = [100 * scores[phase] for _, scores in groups]
-        places = [place + (offset - 1) * BAR for place in range(len(groups))]
-        bars = axis.bar(places, heights, BAR, color=COLOURS[phase], label=NAMES[phase])
-        axis.bar_label(bars, fmt="%.0f", fontsize=7, padding=1)
+    for offset, phase in enumerate(phases):
+        shares = [scores[phase] for _, scores in groups]
+        places = [place + (offset - (len(phases) - 1) / 2) * BAR for place in range(len(groups))]
+        bars = axis.bar(places, [100 * (share or 0) for share in shares], BAR, color=COLOURS[phase], label=names[phase])
+        labels = ["" if share is None else f"{100 * share:.0f}" for share in shares]
+        axis.bar_label(bars, labels, fontsize=7, padding=1)
     axis.set_xticks(range(len(groups)), [name for name, _ in groups], fontsize=9)
     axis.set_title(f"{kind}: {TITLES[part]}", fontsize=10)
     axis.set_ylabel("exact match, %")
@@ -62,12 +66,13 @@ def _panel(axis: Any, report: Mapping[str, Any], kind: str, part: str) -> None:
 def _headline(report: Mapping[str, Any]) -> str:
     """The main figure in one sentence."""
     kind = kinds_of(report)[0]
-    missing = mean_scores(report, kind)["missing"]
-    before = max(missing["base"], missing["local"])
+    means = mean_scores(report, kind)
+    part = "known" if means["missing"]["consensus"] is None else "missing"
+    before = max((means[part][phase] for phase in ("base", "local")), key=lambda share: -1 if share is None else share)
     honest = sum(site["role"] == "honest" for site in report["sites"])
     budgets = {site["epsilon_spent"] for site in report["sites"] if site["role"] == "honest" and site["epsilon_spent"]}
     privacy = f"ε ≤ {max(map(float, budgets)):.3g} per entity" if budgets else "without differential privacy"
     return (
-        f"{honest} honest sites, {privacy}: on what a site lacks, exact match goes from {percent(before)} "
-        f"to {percent(missing['consensus'])}"
+        f"{honest} honest sites, {privacy}: on what a site {SHORT[part]}, exact match goes from {percent(before)} "
+        f"to {percent(means[part]['consensus'])}"
     )

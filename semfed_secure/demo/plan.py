@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from semfed_secure.demo.data import FederationData, SitePlan
+from semfed_secure.demo.data import Description, FederationData, SitePlan
 from semfed_secure.errors import ConfigurationError
 
 
@@ -80,6 +80,17 @@ class SiteSetting:
     def id(self) -> str:
         """The member id."""
         return self.plan.id
+
+
+def suit(scale: Scale, description: Description) -> Scale:
+    """``scale`` for this data: with the rounds that it names, or has templates for, and with its black boxes.
+
+    The hospital example's rounds and models are those of ``scale``.
+    """
+    named = tuple(RoundPlan(f"round-{number}", kind) for number, kind in enumerate(description.rounds, start=1))
+    rounds = named or tuple(plan for plan in scale.rounds if plan.kind in description.templates)
+    box = description.black_box
+    return replace(scale, rounds=rounds, families=scale.families if box is None else (box.model,))
 
 
 def settle(data: FederationData, scale: Scale, *, without: Collection[SiteRole] = ()) -> tuple[SiteSetting, ...]:

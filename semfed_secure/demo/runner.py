@@ -5,22 +5,25 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
 
-from semfed_secure.demo.children import Children, run_command, side_by_side
+from semfed_secure.demo.children import Child, Children, run_command, side_by_side
 from semfed_secure.demo.collect import Document, ask, collect, log_keys, logs, round_status
+from semfed_secure.demo.data import FederationData
+from semfed_secure.demo.examples import lookup_script
 from semfed_secure.demo.picture import draw
-from semfed_secure.demo.plan import RoundPlan, SiteRole
+from semfed_secure.demo.plan import RoundPlan, Scale, SiteRole, SiteSetting, settle
 from semfed_secure.demo.progress import Progress
-from semfed_secure.demo.workspace import OFFLINE, SERVER, Workspace, found
+from semfed_secure.demo.workspace import OFFLINE, SERVER, Models, Workspace, found
 from semfed_secure.errors import ConfigurationError, ConsensusError, ExitCode
 
 POLL_SECONDS = 1.0
 START_SECONDS = 60.0
-"""A server that does not listen by then never will."""
+"""Who does not listen by then never will."""
 LOOK_SECONDS = 10.0
 """How often the operator's command looks at a round in which nothing seems to happen."""
 TAKES_ANSWERS = frozenset({"announced", "collecting"})
@@ -29,10 +32,25 @@ REFUSALS = frozenset({ExitCode.OK, ExitCode.POLICY, ExitCode.BUDGET, ExitCode.AP
 ENDED = frozenset({"published", "aborted"})
 
 
-def free_port() -> int:
-    """A port of this machine that nobody listens on right now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+def free_ports(count: int) -> list[int]:
+    """Ports of this machine that nobody listens on right now, each another."""
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [int(probe.getsockname()[1]) for probe in probes]
+
+
+def lay_out(
+    root: Path, data: FederationData, scale: Scale, models: Models, *, without: Collection[SiteRole] = ()
+) -> Workspace:
+    """Where a run on ``data`` is going to live: its sites, and a free port for the server and for each black box.
+
+    Raises:
+        ConfigurationError: SF104 if the data has too few sites.
+    """
+    sites = settle(data, scale, without=without)
+    port, *free = free_ports(1 + len(sites))
+    ports = dict(zip((site.id for site in sites), free, strict=True))
+    return Workspace(root, data, scale, sites, models, port, ports)
 
 
 def run_federation(workspace: Workspace, progress: Progress) -> Document:
@@ -48,6 +66,7 @@ def run_federation(workspace: Workspace, progress: Progress) -> Document:
     with Children(workspace.root / "logs", OFFLINE) as children:
         _start_server(workspace, children)
         progress.say(f"server listens on {workspace.url}")
+        _start_models(workspace, children)
         _start_sites(workspace, children)
         for plan in workspace.scale.rounds:
             _hold(workspace, plan, children, progress)
@@ -60,13 +79,32 @@ def run_federation(workspace: Workspace, progress: Progress) -> Document:
 def _start_server(workspace: Workspace, children: Children) -> None:
     """Start the server and wait until it says that it listens."""
     run = ["-m", "semfed_secure.cli", "server", "run", "--config", str(workspace.server_file)]
-    server = children.start(SERVER, run)
+    _await_line(children.start(SERVER, run), "listening on", children)
+
+
+def _start_models(workspace: Workspace, children: Children) -> None:
+    """Serve the black box of each honest site that brings none, over that site's own records and accepted labels."""
+    if workspace.data.description.black_box is None:
+        return
+    honest = [site for site in workspace.sites if site.role is SiteRole.HONEST and site.plan.endpoint is None]
+    for model in [_start_model(workspace, site, children) for site in honest]:
+        _await_line(model, "http://", children)
+
+
+def _start_model(workspace: Workspace, site: SiteSetting, children: Children) -> Child:
+    directory, port = workspace.site(site), workspace.model_ports[site.id]
+    files = ["--records", str(directory / "records.jsonl"), "--labels", str(directory / "state" / "labels")]
+    return children.start(f"{site.id}-model", [str(lookup_script()), *files, "--port", str(port)])
+
+
+def _await_line(child: Child, said: str, children: Children) -> None:
+    """Wait until ``child`` says that it listens."""
     deadline = time.monotonic() + START_SECONDS
-    while "listening on" not in server.last_line():
-        children.require_running(SERVER)
+    while said not in child.last_line():
+        children.require_running(child.name)
         if time.monotonic() > deadline:
             raise ConfigurationError(
-                "SF107", f"the server did not listen in {START_SECONDS:.0f} s", log=str(server.log)
+                "SF107", f"`{child.name}` did not listen in {START_SECONDS:.0f} s", log=str(child.log)
             )
         time.sleep(0.1)
 
@@ -141,7 +179,8 @@ def _await_sites(workspace: Workspace, children: Children, progress: Progress) -
 def _watch(workspace: Workspace, children: Children, progress: Progress) -> None:
     """Show the last line of every process, and notice one that broke down."""
     progress.lines({name: child.last_line() for name, child in children.members.items()})
-    children.require_running(SERVER)
+    sites = {site.id for site in workspace.sites}
+    children.require_running(*(children.members.keys() - sites))
     for site in workspace.sites:
         if children.members[site.id].status not in {None, *REFUSALS}:
             children.require_running(site.id)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from semfed_secure.columns import table
 
 PHASES = ("base", "local", "consensus")
+PARTS = ("known", "missing")
 Report = Mapping[str, Any]
 
 
@@ -34,18 +35,29 @@ def measured(report: Report, kind: str) -> list[Mapping[str, Any]]:
     return [site for site in report["sites"] if kind in site["exact_match"]]
 
 
-def mean_scores(report: Report, kind: str) -> dict[str, dict[str, float]]:
-    """``{"known": {"base": …}, "missing": …}``: plain means over the measured sites."""
+def phases_of(report: Report, kind: str) -> list[str]:
+    """The phases that some site was measured in: a black box that is not trained has no ``local``."""
+    parts = [site["exact_match"][kind][part] for site in measured(report, kind) for part in PARTS]
+    return [phase for phase in PHASES if any(part[phase] is not None for part in parts)]
+
+
+def mean_scores(report: Report, kind: str) -> dict[str, dict[str, float | None]]:
+    """``{"known": {"base": …}, "missing": …}``: plain means over the measured sites, None where none was."""
     sites = measured(report, kind)
     return {
-        part: {phase: sum(site["exact_match"][kind][part][phase] for site in sites) / len(sites) for phase in PHASES}
-        for part in ("known", "missing")
+        part: {phase: _mean(site["exact_match"][kind][part][phase] for site in sites) for phase in PHASES}
+        for part in PARTS
     }
 
 
-def percent(value: float) -> str:
-    """``0.437`` as ``43.7 %``."""
-    return f"{100 * value:.1f} %"
+def _mean(shares: Iterable[float | None]) -> float | None:
+    found = [share for share in shares if share is not None]
+    return sum(found) / len(found) if found else None
+
+
+def percent(value: float | None) -> str:
+    """``0.437`` as ``43.7 %``; a dash where nothing was measured."""
+    return "-" if value is None else f"{100 * value:.1f} %"
 
 
 def _heading(title: str, body: str) -> str:
@@ -53,19 +65,21 @@ def _heading(title: str, body: str) -> str:
 
 
 def _scores(report: Report, kind: str) -> str:
-    """Exact match per site: untrained, trained alone, after the consensus."""
-    headers = ["site", "model", *(f"{part}: {phase}" for part in ("known", "missing") for phase in PHASES), "adapter"]
+    """Exact match per site: untrained or as a black box was, trained alone, after the consensus."""
+    phases = phases_of(report, kind)
+    headers = ["site", "model", *(f"{part}: {phase}" for part in PARTS for phase in phases), "adapter"]
+    fates = {True: "kept", False: "rolled back", None: "-"}
     rows = [
-        [site["id"], site["model"], *_cells(site["exact_match"][kind]), "kept" if site["kept"] else "rolled back"]
+        [site["id"], site["model"], *_cells(site["exact_match"][kind], phases), fates[site["kept"]]]
         for site in measured(report, kind)
     ]
-    rows.append(["mean", "", *_cells(mean_scores(report, kind)), ""])
+    rows.append(["mean", "", *_cells(mean_scores(report, kind), phases), ""])
     return _heading(f"Exact match, {kind}", table(headers, rows))
 
 
-def _cells(scores: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
-    for part in ("known", "missing"):
-        for phase in PHASES:
+def _cells(scores: Mapping[str, Mapping[str, float | None]], phases: Iterable[str]) -> Iterator[str]:
+    for part in PARTS:
+        for phase in phases:
             yield percent(scores[part][phase]).rjust(7)
 
 
@@ -102,9 +116,9 @@ def _logs(report: Report) -> str:
 def _costs(report: Report) -> str:
     """Bytes next to what exchanging adapters would have cost, and where the time went."""
     sent, adapters = report["bytes"]["up"] + report["bytes"]["down"], report["bytes"]["lora_exchange"]
-    ratio = f" ({adapters / sent:.1f} times as much)" if sent else ""
     phases = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in report["seconds"].items())
-    return (
-        f"On the wire: {sent / 1e6:.2f} MB up and down; exchanging the LoRA adapters instead: "
-        f"{adapters / 1e6:.2f} MB{ratio}\nTime: {phases}"
-    )
+    instead = "; there are no adapters to exchange instead"
+    if adapters is not None:
+        ratio = f" ({adapters / sent:.1f} times as much)" if sent else ""
+        instead = f"; exchanging the LoRA adapters instead: {adapters / 1e6:.2f} MB{ratio}"
+    return f"On the wire: {sent / 1e6:.2f} MB up and down{instead}\nTime: {phases}"

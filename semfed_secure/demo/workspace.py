@@ -15,7 +15,7 @@ import hashlib
 import json
 import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,8 @@ from typing import Any
 import yaml
 
 from semfed_secure.demo.children import run_command, side_by_side
-from semfed_secure.demo.data import FederationData, Row
+from semfed_secure.demo.data import BlackBox, FederationData, Row
+from semfed_secure.demo.files import write_lines, write_toml, write_yaml
 from semfed_secure.demo.plan import Scale, SiteRole, SiteSetting
 from semfed_secure.ids import PromptId, hex_digest
 from semfed_secure.wire.prompts import Prompt, PromptSet
@@ -42,24 +43,20 @@ OFFLINE = {
 """Every process of the run: no hub, one thread, no progress bars of others."""
 
 
-class _Quoted(yaml.SafeDumper):
-    """Writes every text in quotes: the strict loader refuses ``1e-6`` and the like without them."""
-
-
-_Quoted.add_representer(str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"'))
-
-
 @dataclass(frozen=True, slots=True)
 class Models:
-    """Prepared model directories: one per family, and the server's embedder."""
+    """Prepared model directories: one per family, none for black boxes; and the embedder of rounds of texts."""
 
     families: Mapping[str, Path]
-    embedder: Path
+    embedder: Path | None
 
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """Where everything of one run lies."""
+    """Where everything of one run lies.
+
+    ``model_ports`` are free ports, by site id, for the black boxes of sites that bring none.
+    """
 
     root: Path
     data: FederationData
@@ -67,6 +64,7 @@ class Workspace:
     sites: tuple[SiteSetting, ...]
     models: Models
     port: int
+    model_ports: Mapping[str, int] = field(default_factory=dict)
 
     def site(self, site: SiteSetting) -> Path:
         """The directory of one site."""
@@ -94,6 +92,10 @@ class Workspace:
         """Where the server listens."""
         return f"http://127.0.0.1:{self.port}"
 
+    def endpoint(self, site: SiteSetting) -> str:
+        """Where the black box of one site is reached."""
+        return site.plan.endpoint or f"http://127.0.0.1:{self.model_ports[site.id]}/v1"
+
     def prompts_file(self, kind: str) -> Path:
         """The prompt set of one output kind."""
         return self.root / "prompts" / f"{kind}.jsonl"
@@ -107,11 +109,6 @@ class Workspace:
     def heldout(self, kind: str) -> tuple[Row, ...]:
         """The rows that ``kind`` is measured on."""
         return self.data.heldout[: self.scale.measured[kind]]
-
-    @property
-    def lexicon_file(self) -> Path:
-        """Public text: what open answers are made of."""
-        return self.root / "prompts" / "words.txt"
 
     def candidates(self, kind: str) -> tuple[str, ...]:
         """The labels to choose from, where the kind has some."""
@@ -144,7 +141,6 @@ def found(workspace: Workspace) -> None:
     server_keys = json.loads(run_command(["keys", "show", str(root / "server/keys"), "--json"], environment=OFFLINE))
     for kind in workspace.scale.kinds:
         _write_prompts(workspace, kind)
-    workspace.lexicon_file.write_text("".join(f"{row.text}\n" for row in workspace.data.prompts), encoding="utf-8")
     write_toml(workspace.server_file, _server_document(workspace))
     (workspace.server_file.parent / "state").mkdir(mode=0o700)
     for site in workspace.sites:
@@ -176,6 +172,8 @@ def _semfed(workspace: Workspace, *arguments: str) -> None:
 
 def _server_document(workspace: Workspace) -> dict[str, dict[str, object]]:
     """``server.toml``."""
+    embedder = workspace.models.embedder
+    optional: dict[str, dict[str, object]] = {} if embedder is None else {"embedder": {"source": str(embedder)}}
     return {
         "server": {
             "federation": workspace.data.description.federation,
@@ -185,7 +183,7 @@ def _server_document(workspace: Workspace) -> dict[str, dict[str, object]]:
         },
         "identity": {"keys": "keys", "passphrase_file": f"../{PASSPHRASE}"},
         "federation": {"root": "../federation/federation.root", "roster": "../federation/roster"},
-        "embedder": {"source": str(workspace.models.embedder)},
+        **optional,
     }
 
 
@@ -206,9 +204,7 @@ def _furnish(workspace: Workspace, site: SiteSetting, server_key_ids: list[str])
     write_lines(directory / "validation.jsonl", _labelled(workspace, {kinds[0]: data.validation}))
     measured = {kind: workspace.heldout(kind) for kind in kinds}
     write_lines(directory / "heldout.jsonl", _labelled(workspace, measured))
-    policy = _policy(workspace, site, server_key_ids)
-    written = yaml.dump(policy, Dumper=_Quoted, sort_keys=False, allow_unicode=True)
-    (directory / "policy.yaml").write_text(written, encoding="utf-8")
+    write_yaml(directory / "policy.yaml", _policy(workspace, site, server_key_ids))
     write_toml(workspace.site_file(site), _site_document(workspace, site, len({row.entity_id for row in records})))
 
 
@@ -234,7 +230,7 @@ def _labelled(workspace: Workspace, rows: Mapping[str, Iterable[Row]]) -> Iterab
 
 def _site_document(workspace: Workspace, site: SiteSetting, entities: int) -> dict[str, dict[str, object]]:
     """``site.toml``; the public bound on the population is rounded up, as a hospital would state it."""
-    description, training = workspace.data.description, workspace.scale.training
+    description = workspace.data.description
     kinds = len(workspace.scale.kinds)  # one record becomes at most one question of each kind
     bound = -(-entities // 100) * 100
     return {
@@ -251,11 +247,22 @@ def _site_document(workspace: Workspace, site: SiteSetting, entities: int) -> di
             "max_records_per_entity": description.max_records_per_entity * kinds,
             "records": "records.jsonl",
         },
+        **_model_sections(workspace, site, bound),
+        "evaluation": {"file": "heldout.jsonl"},
+    }
+
+
+def _model_sections(workspace: Workspace, site: SiteSetting, bound: int) -> dict[str, dict[str, object]]:
+    """What answers at the site and what one charge costs; of the demo's own models also how they are trained."""
+    box = workspace.data.description.black_box
+    if box is not None:
+        return _black_box_sections(box, workspace.endpoint(site))
+    training = workspace.scale.training
+    return {
         "model": {"kind": "local", "source": str(workspace.models.families[site.family]), "family": site.family},
         "model.settings": {
             "threads": 1,
             "state_cache": str(workspace.root / "public-states"),
-            "lexicon": str(workspace.lexicon_file),
             **workspace.scale.settings.get(site.family, {}),
         },
         "privacy": {"mechanism": "dp_sgd", "epsilon": training.epsilon, "delta": training.delta},
@@ -265,7 +272,14 @@ def _site_document(workspace: Workspace, site: SiteSetting, entities: int) -> di
             "clip_norm": training.clip_norm,
         },
         "validation": {"file": "validation.jsonl"},
-        "evaluation": {"file": "heldout.jsonl"},
+    }
+
+
+def _black_box_sections(box: BlackBox, endpoint: str) -> dict[str, dict[str, object]]:
+    """A model that is asked over HTTP; nothing of it is trained, so there is nothing to check either."""
+    return {
+        "model": {"kind": "openai", "source": endpoint, "name": box.model, "family": box.model},
+        "privacy": {"mechanism": box.mechanism, "epsilon": str(box.epsilon), "delta": str(box.delta)},
     }
 
 
@@ -311,20 +325,3 @@ def _write_prompts(workspace: Workspace, kind: str) -> None:
     path = workspace.prompts_file(kind)
     rows = ({"id": prompt.id, "prompt": prompt.text} for prompt in workspace.prompt_set(kind).prompts)
     write_lines(path, rows)
-
-
-def write_lines(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
-    """Write JSON lines, making the directory."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-
-
-def write_toml(path: Path, document: Mapping[str, Mapping[str, object]]) -> None:
-    """Write a TOML document of flat sections; texts, whole and real numbers only."""
-    lines = []
-    for section, values in document.items():
-        lines.append(f"[{section}]")
-        lines += [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
-        lines.append("")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines), encoding="utf-8")

@@ -14,7 +14,7 @@ from semfed_secure.testing import OneAnswerModel, TableModel
 from tests.client.world import DP, MEMBERS, ROUND, TEXTS, TRUTH, UNSAFE, World, charges, events, records, taught
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from semfed_secure import Record
@@ -179,3 +179,31 @@ def test_scores_are_written_and_decide_nothing(world: World, tmp_path: Path) -> 
     assert found["base.json"]["score"] == 0
     assert found[f"{ROUND}.local.json"]["right"] == [False, False, True, True, True, True]
     assert found[f"{ROUND}.consensus.json"]["score"] == 1
+
+
+def test_a_model_that_only_answers_is_scored_before_and_after_it_takes_labels_home(
+    world: World, tmp_path: Path
+) -> None:
+    """Whoever keeps it may teach it what lies in the state directory: `base` is from before, `consensus` from after."""
+    labels = world.federation.site("bay") / "state" / "labels"
+
+    class Pupil(OneAnswerModel):
+        def answer(self, prompts: Sequence[str], *, max_new_tokens: int) -> list[str | None]:
+            lines = [line for file in labels.glob("*.jsonl") for line in file.read_text().splitlines()]
+            known = {row["prompt"]: row["label"] for row in map(json.loads, lines)}
+            return [known.get(prompt) for prompt in prompts]
+
+    heldout = tmp_path / "heldout.jsonl"
+    heldout.write_text("".join(json.dumps({"prompt": text, "answer": TRUTH[text]}) + "\n" for text in TEXTS))
+    world.open_round(min_clients=1)
+    with world.client("hill", mechanism=UNSAFE) as teacher:
+        teacher.join(ROUND).contribute()
+    world.federation.close_round(ROUND)
+    with world.client(mechanism=UNSAFE, model=Pupil(""), sections={"evaluation": {"file": str(heldout)}}) as client:
+        joined = client.join(ROUND)
+        for _ in range(2):
+            outcome = joined.learn(joined.wait_for_consensus())
+        assert (outcome.labels, outcome.kept) == (len(TEXTS), None)
+        scores = client.site.config.site.state / "scores"
+        found = {path.name: json.loads(path.read_text())["score"] for path in scores.iterdir()}
+    assert found == {"base.json": 0.0, f"{ROUND}.consensus.json": 1.0}

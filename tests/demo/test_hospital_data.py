@@ -119,3 +119,38 @@ def test_a_missing_file_is_named(copy) -> None:
     with pytest.raises(ConfigurationError, match=r"validation\.jsonl") as caught:
         FederationData(copy)
     assert caught.value.code == "SF102"
+
+
+BOX = {"model": "look-up", "mechanism": "record_histogram", "epsilon": "4", "delta": "1e-6"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rounds": ["votes", "poem"]}, r"federation\.json: rounds\.1: "),
+        ({"rounds": ["text"], "templates": {"votes": "{text}"}}, "a round of `text` needs its template"),
+        ({"black_box": BOX}, "black boxes release votes and nothing else"),
+        ({"black_box": BOX | {"epsilon": 4.0}, "rounds": ["votes"]}, "black_box.epsilon: .*decimal in quotes"),
+        ({"black_box": BOX | {"mechanism": "dp_sgd"}, "rounds": ["votes"]}, "black_box.mechanism: "),
+        ({"black_box": BOX | {"epsilon": "0"}, "rounds": ["votes"]}, "black_box.epsilon: "),
+    ],
+)
+def test_a_description_that_no_run_could_follow_is_refused(copy, changes, message) -> None:
+    """SF104 by field: rounds that cannot be asked, black boxes that would train or write."""
+    file = copy / "federation.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+    with pytest.raises(ConfigurationError, match=message) as caught:
+        FederationData(copy)
+    assert caught.value.code == "SF104"
+
+
+def test_an_endpoint_belongs_to_a_black_box(copy) -> None:
+    """Otherwise the demo would train a model and ask another."""
+    file = copy / "federation.json"
+    description = json.loads(file.read_text())
+    description["sites"][0]["endpoint"] = "http://127.0.0.1:8301/v1"
+    file.write_text(json.dumps(description))
+    with pytest.raises(ConfigurationError, match="is that of a black box"):
+        FederationData(copy)
+    file.write_text(json.dumps(description | {"black_box": BOX, "rounds": ["votes"]}))
+    assert FederationData(copy).description.sites[0].endpoint == "http://127.0.0.1:8301/v1"

@@ -12,10 +12,10 @@ import pytest
 
 from semfed_secure.demo.data import FederationData
 from semfed_secure.demo.examples import HOSPITAL, build_example
-from semfed_secure.demo.plan import RoundPlan, Scale, SiteRole, Training, settle
+from semfed_secure.demo.plan import RoundPlan, Scale, SiteRole, Training
 from semfed_secure.demo.progress import PlainProgress
-from semfed_secure.demo.runner import free_port, run_federation, write_report
-from semfed_secure.demo.workspace import SERVER, Models, Workspace
+from semfed_secure.demo.runner import lay_out, run_federation, write_report
+from semfed_secure.demo.workspace import SERVER, Models
 
 TRAINING = Training(steps=2, sample_rate=0.5, clip_norm=0.5, epsilon="7.5", delta="1e-6")
 SCALE = Scale(
@@ -47,7 +47,7 @@ def finished(tmp_path_factory):
     data = FederationData(root / "data")
     model = tiny.write_tiny_model(root / "model", [row.text for row in data.heldout] + list(data.candidates))
     models = Models({"tiny": model}, root / "no-embedder")
-    workspace = Workspace(root / "run", data, SCALE, settle(data, SCALE), models, free_port())
+    workspace = lay_out(root / "run", data, SCALE, models)
     with PlainProgress() as progress:
         report = run_federation(workspace, progress)
     return workspace, report, write_report(report, workspace, root / "report")
