@@ -39,11 +39,8 @@ def _row(
     return Row(kind, re.compile(pattern, 0 if cased else re.IGNORECASE), check, grouped)
 
 
-_SEPARATORS = str.maketrans("", "", " -.")
-
-
 def _bare(check: Callable[[str], bool]) -> Callable[[str], bool]:
-    return lambda value: check(value.translate(_SEPARATORS))
+    return lambda value: check(value.replace(" ", "").replace("-", "").replace(".", ""))
 
 
 # Between a label and its value: "MRN: 1", "MRN is 1", "MRN #1", "MRN no. 1".
@@ -70,16 +67,27 @@ _STREET = (
     r"(?:street|st|avenue|ave|road|rd|boulevard|blvd|lane|ln|drive|dr|court|ct|place|pl|terrace|parkway|pkwy|highway"
     r"|hwy)"
 )
+# How people write an address that programs should not find: "bob (at) example [dot] com".
+_AT, _DOT = (rf"\s?[(\[{{]\s?{word}\s?[)\]}}]\s?" for word in ("at", "dot"))
 # 42 CFR 424.57: the letters S, L, O, I, B and Z never stand in a Medicare beneficiary identifier.
 _MBI_LETTER, _MBI_ANY = "[AC-HJKMNP-RT-Y]", "[AC-HJKMNP-RT-Y0-9]"
 
 ROWS: tuple[Row, ...] = (
     # web and mail
     _row(Kind.EMAIL, r"(?<![\w.+-])(?P<v>[\w.%+-]{1,64}@[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63}){1,6})"),
+    _row(
+        Kind.EMAIL,
+        rf"(?<![\w.+-])(?P<v>[\w.%+-]{{1,64}}{_AT}[a-z0-9-]{{1,63}}(?:(?:\.|{_DOT})[a-z0-9-]{{1,63}}){{1,6}})",
+    ),
     _row(Kind.URL, r"(?P<v>(?:https?://|ftp://|www\.)[^\s<>\"']{3,2000})"),
     # cards
     _row(Kind.CARD_TRACK, r"(?P<v>%b\d{13,19}\^[^?\n]{2,80}|;\d{13,19}=\d{4,30})"),
-    _row(Kind.CARD, r"(?<!\d)(?P<v>\d(?:[ -]?\d){12,26})(?!\d)", _bare(checksums.card), grouped=True),
+    _row(Kind.CARD, r"(?<!\d)(?P<v>[2-6](?:[ -]?\d){12,18})(?!\d)", _bare(checksums.card), grouped=True),
+    _row(
+        Kind.CARD,
+        r"(?<![\d.])(?P<v>[2-6]\d{3}(?:\.\d{4}){3}(?:\.\d{1,3})?|3[47]\d\d\.\d{6}\.\d{5})(?!\.?\d)",
+        _bare(checksums.card),
+    ),
     _row(
         Kind.CARD_CODE,
         rf"\b(?:cvv2?|cvc2?|cid|security code|card verification(?: code| value)?){_IS}(?P<v>\d{{3,4}})\b",

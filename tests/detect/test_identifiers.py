@@ -109,9 +109,10 @@ def test_a_finding_holds_no_text() -> None:
     assert summarise(scan(f"{text}, {text}, born 3 May 1944")) == {"date_of_birth": 1, "us_ssn": 2}
 
 
-@pytest.mark.parametrize(
-    "piece", ["1", "1 ", "4 1 ", "a@", "a1-", "mrn: ", "GB82 ", "(617) ", "+1 ", "www.", "0:", "12 Main "]
-)
+SLOW = "1|1 |4 1 |3-|4111.|a@|a(at)|a1-|mrn: |GB82 |(617) |+1 |www.|0:|12 Main "
+
+
+@pytest.mark.parametrize("piece", SLOW.split("|"))
 def test_time_is_linear(piece: str) -> None:
     """Text made to be slow takes no more than in proportion to its length."""
 
