@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import os
 import stat
 from collections import OrderedDict
 from contextlib import contextmanager
@@ -59,12 +60,11 @@ class StateReader:
         """``digest`` is that of the model's files: other weights never meet states of these.
 
         Raises:
-            ConfigurationError: SF101 if others can write into ``share``: whoever can, decides what this model says.
+            ConfigurationError: SF101 if others can write into ``share``, or own it: whoever can, decides what this
+                model says; SF102 if it cannot be made.
         """
         if share is not None:
-            share.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if share.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-                raise ConfigurationError("SF101", f"model.settings.state_cache: others can write into {share}")
+            _check_private(share)
         self._split, self._adapter, self._batch, self._share = split, adapter, batch, share
         self._model = f"{digest.hex()[:32]}-{split.first}"
         self._remembered: OrderedDict[str, States] = OrderedDict()
@@ -129,6 +129,18 @@ class StateReader:
                 stored = self._compute(group)
                 _save(stored, path)
             return stored
+
+
+def _check_private(share: Path) -> None:
+    try:
+        share.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = share.stat()
+    except OSError as error:
+        raise ConfigurationError("SF102", f"model.settings.state_cache: {share}: {error.strerror}") from None
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise ConfigurationError("SF101", f"model.settings.state_cache: others can write into {share}")
+    if status.st_uid != os.geteuid():
+        raise ConfigurationError("SF101", f"model.settings.state_cache: {share} belongs to another user")
 
 
 def _by_length(reading: Reading) -> list[int]:

@@ -121,6 +121,21 @@ def test_a_directory_that_others_can_write_into_is_refused(tmp_path: Path) -> No
     assert caught.value.code == "SF101"
 
 
+def test_a_directory_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its owner can write whatever its mode says: SF101."""
+    monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
+    with pytest.raises(ConfigurationError, match="another user") as caught:
+        reader(tmp_path)
+    assert caught.value.code == "SF101"
+
+
+def test_a_directory_that_cannot_be_made_is_a_coded_error(tmp_path: Path) -> None:
+    """SF102 where a file stands in its place."""
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match="SF102"):
+        reader(tmp_path / "file" / "states")
+
+
 def test_other_weights_and_another_split_share_nothing(tmp_path: Path) -> None:
     """States belong to one model and one number of layers."""
     share = tmp_path / "shared"
