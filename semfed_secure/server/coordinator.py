@@ -12,7 +12,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from semfed_secure.clock import to_ms
-from semfed_secure.errors import ConfigurationError, ConsensusError, SemfedError
+from semfed_secure.errors import ConfigurationError, ConsensusError, IntegrityError, SemfedError
 from semfed_secure.identity.records import Role
 from semfed_secure.ids import Digest, RoundId
 from semfed_secure.server.intake import Answer, Intake
@@ -101,7 +101,7 @@ class Coordinator:
             PeerError: ``SF304`` there is no such round.
             ConsensusError: ``SF404`` it does not take contributions; ``SF403`` it was aborted.
         """
-        state = RoundState(self._store.head(round_id).state)
+        state = RoundState.stored(self._store.head(round_id).state)
         following = after(state, RoundInput.CLOSE)
         if self._transitions.close(round_id, state) is None:
             raise ConsensusError("SF404", "the round moved on meanwhile")
@@ -114,7 +114,7 @@ class Coordinator:
             PeerError: ``SF304`` there is no such round.
             ConsensusError: ``SF404`` it is published; ``SF403`` it was aborted before.
         """
-        state = RoundState(self._store.head(round_id).state)
+        state = RoundState.stored(self._store.head(round_id).state)
         following = after(state, RoundInput.ABORT)
         if self._transitions.abort(round_id, state, "SF403", reason) is None:
             raise ConsensusError("SF404", "the round moved on meanwhile")
@@ -133,15 +133,14 @@ class Coordinator:
         out of force every round waits.
 
         Raises:
-            IntegrityError: ``SF502`` nothing can be written.
+            IntegrityError: ``SF502`` nothing can be written; ``SF531`` a round is in no state that there is.
             PeerError: ``SF322`` the roster has expired.
         """
         with self._turn:
             self._write_refusals()
             moves: list[tuple[RoundId, RoundState]] = []
             for head in self.rounds():
-                if RoundState(head.state) not in FINAL:
-                    moves += self._advance_round(RoundId(head.round_id), RoundState(head.state))
+                moves += self._advance_round(head)
             return moves
 
     def write_refusals(self) -> None:
@@ -159,14 +158,14 @@ class Coordinator:
             ConsensusError: ``SF401`` not yet; ``SF402`` or ``SF403`` there will be none.
         """
         head = self._store.head(round_id)
-        if head.state == RoundState.ABORTED:
+        state = RoundState.stored(head.state)
+        if state is RoundState.ABORTED:
             code = "SF402" if (head.reason or "").startswith("SF402") else "SF403"
             raise ConsensusError(code, "the round was aborted")
-        with self._context.database.snapshot() as tx:
-            row = round_rows.read_round(tx, round_id) if head.state == RoundState.PUBLISHED else None
-        if row is None or row.consensus is None:
+        consensus = self._store.row(round_id).consensus if state is RoundState.PUBLISHED else None
+        if consensus is None:
             raise ConsensusError("SF401", "the consensus is not published yet")
-        return row.consensus
+        return consensus
 
     def rounds(self) -> list[RoundHeadRow]:
         """Where every round stands; see `Overview.rounds`."""
@@ -178,9 +177,17 @@ class Coordinator:
 
     # -- turns --------------------------------------------------------------------------------------------
 
-    def _advance_round(self, round_id: RoundId, state: RoundState) -> list[tuple[RoundId, RoundState]]:
+    def _advance_round(self, head: RoundHeadRow) -> list[tuple[RoundId, RoundState]]:
         moves: list[tuple[RoundId, RoundState]] = []
-        if to_ms(self._context.clock.now()) < self._again_at_ms.get(round_id, 0):
+        round_id, now_ms = RoundId(head.round_id), to_ms(self._context.clock.now())
+        if now_ms < self._again_at_ms.get(round_id, 0):
+            return moves
+        try:
+            state = RoundState.stored(head.state)
+        except IntegrityError:  # there is nothing to abort; the other rounds go on meanwhile
+            self._again_at_ms[round_id] = now_ms + RETRY_AFTER_MS
+            raise
+        if state in FINAL:
             return moves
         try:
             while (happening := self._due(round_id, state)) is not None:
@@ -223,7 +230,7 @@ class Coordinator:
         if any(head.round_id == round_id for head in heads):
             raise ConfigurationError("SF105", f"a new round id was expected, {round_id} is taken")
         limit = self._context.limits.max_open_rounds
-        if sum(RoundState(head.state) not in FINAL for head in heads) >= limit:
+        if sum(head.state not in FINAL for head in heads) >= limit:
             raise ConfigurationError("SF105", f"at most {limit} open rounds were expected")
 
     def _write_refusals(self) -> None:

@@ -160,7 +160,7 @@ def list_rounds(request: Request) -> JSONResponse:
 @_rounds.get("/{round_id}", response_class=Response, responses=_BINARY)
 def manifest(round_id: str, request: Request) -> Response:
     """The signed manifest."""
-    return Response(_service(request).coordinator.store.terms(_known(round_id)).manifest_bytes, media_type=COSE)
+    return Response(_service(request).coordinator.store.manifest(_known(round_id)), media_type=COSE)
 
 
 @_rounds.get("/{round_id}/status")
@@ -175,7 +175,7 @@ def status(round_id: str, request: Request) -> JSONResponse:
         {
             "round_id": round_id,
             "state": head.state,
-            "final": RoundState(head.state) in FINAL,
+            "final": RoundState.stored(head.state) in FINAL,
             "closes_at_ms": head.closes_at_ms,
             "admitted": admitted,
             "code": reason,

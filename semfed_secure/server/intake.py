@@ -26,7 +26,8 @@ from semfed_secure.wire.messages import MessageType, Outcome, Receipt, encode_re
 if TYPE_CHECKING:
     from semfed_secure.server.context import ServerContext
     from semfed_secure.server.refusals import Refusals
-    from semfed_secure.server.store import RoundStore, StoredTerms
+    from semfed_secure.server.store import RoundStore
+    from semfed_secure.server.stored import StoredTerms
     from semfed_secure.storage import Transaction
 
 
@@ -91,8 +92,8 @@ class Intake:
         return AdmissionContext(
             federation=context.federation,
             round_id=round_id,
-            terms=None if terms is None else terms.at(RoundState(self._store.head(round_id).state)),
-            pinned=current if terms is None else context.rosters.pinned(terms.manifest),
+            terms=None if terms is None else terms.at(RoundState.stored(self._store.head(round_id).state)),
+            pinned=current if terms is None else terms.roster,
             current=current,
             key=context.opening_key,
             max_body_bytes=context.limits.max_body_bytes,
@@ -127,7 +128,7 @@ class Intake:
         head = round_rows.read_round_head(tx, round_id)
         try:
             assert head is not None  # INVARIANT: rounds are never deleted
-            state = RoundState(head.state)
+            state = RoundState.stored(head.state)
             after(after(state, RoundInput.OPEN) if state is RoundState.ANNOUNCED else state, RoundInput.CONTRIBUTE)
         except ConsensusError:
             raise PeerError("SF304", "a round that is still open was expected") from None

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from semfed_secure.identity.records import Role
 from semfed_secure.server.reporting import status_document
+from semfed_secure.server.round import RoundState
 from semfed_secure.server.store import RoundStore
+from semfed_secure.server.stored import read_report, require_contributions, server_keys
 from semfed_secure.storage import round_rows
 
 if TYPE_CHECKING:
     from semfed_secure.clock import Clock
     from semfed_secure.ids import RoundId
     from semfed_secure.server.rosters import RosterKeeper
-    from semfed_secure.server.store import StoredTerms
+    from semfed_secure.server.stored import StoredTerms
     from semfed_secure.storage import Database
     from semfed_secure.storage.round_rows import RoundHeadRow
 
@@ -25,7 +26,7 @@ class Overview:
     def __init__(self, database: Database, rosters: RosterKeeper, clock: Clock) -> None:
         """Read from ``database``."""
         self._database, self._rosters, self._clock = database, rosters, clock
-        self.store = RoundStore(database)
+        self.store = RoundStore(database, rosters)
         """Rounds as the database holds them."""
 
     def rounds(self) -> list[RoundHeadRow]:
@@ -36,24 +37,28 @@ class Overview:
     def status(self, round_id: RoundId) -> dict[str, object]:
         """Where a round stands, with names and the round report: for the operator.
 
+        Every signed message that the database holds of the round has verified.
+
         Raises:
             PeerError: ``SF304`` there is no such round.
+            IntegrityError: ``SF531`` what is stored is not what was signed.
         """
         terms, head = self.store.terms(round_id), self.store.head(round_id)
+        RoundState.stored(head.state)
         with self._database.snapshot() as tx:
             rows = round_rows.list_contributions(tx, round_id)
-            row = round_rows.read_round(tx, round_id)
-        report = None if row is None or row.report is None else json.loads(row.report)
+        own = server_keys(terms, self._rosters.current())
+        require_contributions(rows, terms, own)
+        report = read_report(self.store.row(round_id), terms, own)
         return status_document(head, terms, rows, expected=self.expected(terms)) | {"report": report}
 
     def expected(self, terms: StoredTerms) -> list[str]:
         """The clients of the pinned roster that may still contribute, by id."""
-        pinned, revoked = self._rosters.pinned(terms.manifest), self.revoked(terms)
-        members = pinned.members(role=Role.CLIENT, at=self._clock.now())
+        revoked = self.revoked(terms)
+        members = terms.roster.members(role=Role.CLIENT, at=self._clock.now())
         return [member.member_id for member in members if member.member_id not in revoked]
 
     def revoked(self, terms: StoredTerms) -> set[str]:
         """Members of the pinned roster that are revoked by now."""
         now, current = self._clock.now(), self._rosters.current()
-        pinned = self._rosters.pinned(terms.manifest)
-        return {record.member_id for record in pinned.records if current.revoked(record, at=now)}
+        return {record.member_id for record in terms.roster.records if current.revoked(record, at=now)}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from semfed_secure.consensus import RoundReport
     from semfed_secure.ids import Digest
-    from semfed_secure.server.store import StoredTerms
+    from semfed_secure.server.stored import StoredTerms
     from semfed_secure.storage.round_rows import ContributionRow, RoundHeadRow
 
 

@@ -78,7 +78,7 @@ class RosterKeeper:
         """The roster that a round's manifest names, verified again as of its opening.
 
         Raises:
-            IntegrityError: ``SF531`` our database holds no such roster.
+            IntegrityError: ``SF531`` our database does not hold that roster.
         """
         with self._lock:
             if manifest.roster_digest in self._known:
@@ -87,7 +87,12 @@ class RosterKeeper:
                 data = read_pin(tx, _pin_name(manifest.roster_digest))
             if data is None:
                 raise IntegrityError("SF531", "the roster that the round pinned was expected in the database")
-            roster = verify_roster(data, root=self._root, now=from_ms(manifest.opens_at_ms), last_sequence=0)
+            try:
+                roster = verify_roster(data, root=self._root, now=from_ms(manifest.opens_at_ms), last_sequence=0)
+            except PeerError as error:
+                raise IntegrityError("SF531", "a roster that a round pinned is damaged", cause=error.code) from error
+            if roster.digest != manifest.roster_digest:
+                raise IntegrityError("SF531", "the roster that the round pinned was expected, found another")
             self._known[roster.digest] = (roster, data)
             return roster
 
@@ -117,6 +122,8 @@ class RosterKeeper:
         return data, roster
 
     def _verify(self, data: bytes, seen: bytes | None) -> Roster:
+        if seen is not None and len(seen) != 8 + DIGEST_BYTES:
+            raise IntegrityError("SF531", "the stored sequence of the newest roster is damaged")
         sequence = 0 if seen is None else int.from_bytes(seen[:-DIGEST_BYTES], "big")
         digest = None if seen is None else Digest(seen[-DIGEST_BYTES:])
         return verify_roster(data, root=self._root, now=self._clock.now(), last_sequence=sequence, last_digest=digest)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from semfed_secure.errors import ConsensusError
+from semfed_secure.errors import ConsensusError, IntegrityError
 
 
 class RoundState(StrEnum):
@@ -20,6 +20,13 @@ class RoundState(StrEnum):
     CONSENSUS = "consensus"
     PUBLISHED = "published"
     ABORTED = "aborted"
+
+    @classmethod
+    def stored(cls, text: str) -> RoundState:
+        """The state that a row names; ``SF531`` if it names none."""
+        if text not in set(cls):
+            raise IntegrityError("SF531", "the stored state of a round is damaged")
+        return cls(text)
 
 
 class RoundInput(StrEnum):

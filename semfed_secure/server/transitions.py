@@ -6,7 +6,6 @@ same one, the second finds it done and is told so by ``None``.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
@@ -17,6 +16,7 @@ from semfed_secure.ids import RoundId, hex_digest, parse_digest
 from semfed_secure.server.forming import Ballot, form_consensus
 from semfed_secure.server.reporting import FormingFigures, report_document
 from semfed_secure.server.round import RoundInput, RoundState, after
+from semfed_secure.server.stored import read_report, require_contributions, server_keys
 from semfed_secure.storage import pin_rows, round_rows
 from semfed_secure.storage.round_rows import ContributionRow, RoundRow
 from semfed_secure.wire.messages import MessageType, encode_consensus, encode_manifest
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from semfed_secure.server.context import ServerContext
     from semfed_secure.server.overview import Overview
     from semfed_secure.server.refusals import Refusals
-    from semfed_secure.server.store import StoredTerms
+    from semfed_secure.server.stored import StoredTerms
     from semfed_secure.storage import Transaction
     from semfed_secure.wire.messages import RoundManifest
 
@@ -111,6 +111,7 @@ class Transitions:
         terms = self._store.terms(round_id)
         with self._context.database.snapshot() as tx:
             rows = round_rows.list_contributions(tx, round_id)
+        require_contributions(rows, terms, server_keys(terms, self._context.rosters.current()))
         revoked = self._overview.revoked(terms)
         counted = [row for row in admitted(rows) if row.member_id not in revoked]
         if len(counted) < terms.manifest.rule.min_clients:
@@ -137,11 +138,11 @@ class Transitions:
 
     def _publish(self, round_id: RoundId, state: RoundState) -> RoundState | None:
         terms = self._store.terms(round_id)
-        revoked = self._overview.revoked(terms)
+        revoked, own = self._overview.revoked(terms), server_keys(terms, self._context.rosters.current())
         with self._context.database.transaction() as tx:
             row = round_rows.read_round(tx, round_id)
-            assert row is not None  # INVARIANT: rounds are never deleted
-            report = json.loads(row.report or "")  # INVARIANT: written on the way into this state
+            report = None if row is None else read_report(row, terms, own)
+            assert report is not None  # INVARIANT: written on the way into this state; rounds are never deleted
             if any(client["member"] in revoked for client in report["clients"]):
                 return _move(tx, round_id, state, RoundInput.REVOKE)
             following = _move(tx, round_id, state, RoundInput.PUBLISH)

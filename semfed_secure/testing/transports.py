@@ -41,7 +41,7 @@ class LocalTransport:
     def manifest(self, round_id: RoundId) -> bytes:
         """The signed manifest."""
         self._coordinator.advance()
-        return _asked(lambda: self._coordinator.store.terms(round_id).manifest_bytes)
+        return _asked(lambda: self._coordinator.store.manifest(round_id))
 
     def prompts(self, digest: Digest) -> bytes:
         """The prompt set."""
