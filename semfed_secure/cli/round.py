@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 
 from semfed_secure import __version__
 from semfed_secure.cli.output import JsonOption, emit, table
@@ -17,6 +18,7 @@ from semfed_secure.ids import RoundId, hex_digest
 from semfed_secure.server.config import ServerConfig, load_server_config
 from semfed_secure.server.opening import RoundPlan
 from semfed_secure.server.prompt_files import read_prompt_set
+from semfed_secure.server.round import RoundState
 from semfed_secure.server.service import EmbedderLoader, open_overview, open_service
 from semfed_secure.units import OutputKind
 from semfed_secure.wire.messages import ConsensusRule, Embedder, PrivacyFloor
@@ -84,8 +86,8 @@ def status(
     """Show where a round stands: who was admitted, who was refused and why, what each client changed."""
     with open_overview(load_server_config(config)) as overview:
         if round_id is None:
-            rounds = overview.rounds()
-            rows = [(row.round_id, row.state, to_iso(from_ms(row.closes_at_ms)), row.reason or "") for row in rounds]
+            rounds = [(row, RoundState.stored(row.state)) for row in overview.rounds()]
+            rows = [(row.round_id, state, to_iso(from_ms(row.closes_at_ms)), row.reason or "") for row, state in rounds]
             headers = ["round", "state", "closes at", "reason"]
             document: dict[str, Any] = {"rounds": [{"round_id": row[0], "state": row[1]} for row in rows]}
             emit(document, as_json=as_json, text=lambda: table(headers, rows))
@@ -113,7 +115,11 @@ def close(
 def _plan(
     config: ServerConfig, kind: OutputKind, round_id: str | None, opens_in: int, asked: dict[str, Any]
 ) -> RoundPlan:
-    rounds = config.rounds.model_validate(config.rounds.model_dump() | asked)
+    try:
+        rounds = config.rounds.model_validate(config.rounds.model_dump() | asked)
+    except ValidationError as error:
+        problems = "; ".join(f"{row['loc'][0]}: {row['msg']}" for row in error.errors())
+        raise ConfigurationError("SF105", problems) from None
     now = SystemClock().now()
     text = kind is OutputKind.TEXT
     floor = rounds.floor

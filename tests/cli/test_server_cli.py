@@ -201,8 +201,13 @@ def test_a_round_that_ends_while_nobody_serves_is_published_at_the_next_start(co
         (("round", "status", "none"), "SF304", ExitCode.TRUST),
         (("round", "open", "--prompts", "none.jsonl", "--kind", "votes"), "SF102", ExitCode.USAGE),
         (("round", "open", "--prompts", "none.jsonl", "--kind", "text"), "SF101", ExitCode.USAGE),
+        (
+            ("round", "open", "--prompts", "none.jsonl", "--kind", "votes", "--closes-in", "99999999"),
+            "SF105",
+            ExitCode.USAGE,
+        ),
     ],
-    ids=["close-unknown", "status-unknown", "no-prompts", "text-without-embedder"],
+    ids=["close-unknown", "status-unknown", "no-prompts", "text-without-embedder", "open-for-ever"],
 )
 def test_what_cannot_be_done_ends_with_its_code(semfed: Any, words: tuple[str, ...], code: str, exit_code: int) -> None:
     """One error object, its exit code."""
