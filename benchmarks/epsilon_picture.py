@@ -32,7 +32,7 @@ def draw(document: Mapping[str, Any], directory: Path) -> list[Path]:
     for axis, part in zip(axes, ("missing", "known"), strict=True):
         _panel(axis, document["curve"], part)
     axes[0].set_ylabel("exact match, %")
-    axes[0].legend(loc="lower left", frameon=False, fontsize=9)
+    axes[1].legend(loc="lower left", frameon=False, fontsize=9)
     sites, settings = len(document["curve"][0]["sites"]), document["settings"]
     figure.suptitle(
         f"What ε costs: {sites} honest sites and a liar, {settings['steps']} private steps, δ = {settings['delta']}",
@@ -50,12 +50,19 @@ def _panel(axis: Any, curve: Sequence[Mapping[str, Any]], part: str) -> None:
     base = curve[0]["mean"][part]["exact_match"]["base"]
     axis.axhline(base, color="#8c8c8c", linewidth=1.2, linestyle="--", label=NAMES["base"])
     for stage, mark in MARKS.items():
+        below = stage == "local" and part == "known"  # where the two lines run close together
         means = [point["mean"][part]["exact_match"][stage] for point in curve]
         axis.plot(places, means, marker=mark, color=COLOURS[stage], linewidth=2, label=NAMES[stage])
         for place, point in zip(places, curve, strict=True):
             own = [site[part]["exact_match"][stage] for site in point["sites"]]
-            axis.plot([place] * len(own), own, mark, color=COLOURS[stage], markersize=3.5, alpha=0.45)
-            axis.annotate(f"{means[place]:.0f}", (place, means[place]), (7, 5), textcoords="offset points", fontsize=8)
+            axis.plot([place - 0.08] * len(own), own, mark, color=COLOURS[stage], markersize=3.5, alpha=0.5)
+            axis.annotate(
+                f"{means[place]:.0f}",
+                (place, means[place]),
+                (8, -14 if below else 8),
+                textcoords="offset points",
+                fontsize=8,
+            )
     names = ["no noise" if point["epsilon"] == "none" else f"ε = {point['epsilon']}" for point in curve]
     axis.set_xticks(places, names, fontsize=9)
     axis.set_title(TITLES[part], fontsize=10)
