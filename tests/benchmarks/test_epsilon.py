@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import epsilon_picture
@@ -13,26 +14,21 @@ from epsilon import PARTS, STAGES, same_run
 from epsilon_sites import MAX_SCORE_DROP, NONE, Bench, once, rule_of
 
 from semfed_secure.demo.examples import HOSPITAL, build_example
-from semfed_secure.demo.plan import RoundPlan, Scale, Training
-from semfed_secure.demo.scales import FULL
+from semfed_secure.demo.scales import FAST, FULL
 from semfed_secure.privacy.accountant import dp_sgd_rdp, epsilon_of
 from semfed_secure.units import Mechanism
 from semfed_secure.wire.messages import ConsensusRule
 from tests.demo.tiny_model import write_tiny_model
 
 ROOT = Path(__file__).parents[2]
-SCALE = Scale(
-    name="tiny",
-    honest=3,
+SCALE = replace(
+    FAST,
     families=("tiny",),
-    rounds=(RoundPlan("round-1", "votes"),),
-    training=Training(steps=2, sample_rate=0.5, clip_norm=0.5, epsilon="7.5", delta="1e-6"),
-    one_in={"votes": 1},
+    training=replace(FAST.training, steps=2, sample_rate=0.5),
     asked={"votes": 40},
     measured={"votes": 20},
     settings={"tiny": {"layers": 2}},
     terms={"votes": ("--weights", "agreement", "--min-support", "0.1", "--min-margin", "0")},
-    round_seconds=60,
 )
 
 
