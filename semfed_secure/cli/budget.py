@@ -12,10 +12,9 @@ import typer
 
 from semfed_secure.cli.output import JsonOption, emit, table
 from semfed_secure.client.config import load_site_config
-from semfed_secure.client.site import DATABASE_FILE
+from semfed_secure.client.site import DATABASE_FILE, read_policy
 from semfed_secure.clock import SystemClock
 from semfed_secure.errors import ConfigurationError
-from semfed_secure.policy.compose import load_policy
 from semfed_secure.privacy.accountant import ACCOUNTANT
 from semfed_secure.privacy.ledger_check import require_all_logged
 from semfed_secure.privacy.ledger_entries import state_of
@@ -51,15 +50,15 @@ def show(
 ) -> None:
     """Show every population's spending, by period and over its lifetime; needs no keys and changes nothing.
 
-    Charges that are not the ones which the site's audit log names end in exit 12.
+    Charges that are not the ones which the site's audit log names, and another policy than the pinned one, end in exit
+    12.
     """
     if (config is None) == (state is None):
         raise ConfigurationError("SF101", "exactly one of --config and --state is expected")
     site = None if config is None else load_site_config(config)
     directory = state if site is None else site.site.state
     assert directory is not None  # one of the two was given
-    rows = _charges(directory)
-    ledgers = list(_ledgers(rows, site, SystemClock().now()))
+    ledgers = list(_ledgers(*_read(directory, site), SystemClock().now()))
     emit(
         {"accountant": ACCOUNTANT, "ledgers": [ledger.document() for ledger in ledgers]},
         as_json=as_json,
@@ -129,22 +128,21 @@ def _shown(value: Decimal | None) -> str:
     return "-" if value is None else str(value)
 
 
-def _charges(place: Path) -> list[ChargeRow]:
-    """Every charge of the ledger in a state directory or database file, as its audit log names them."""
+def _read(place: Path, site: SiteConfig | None) -> tuple[list[ChargeRow], str | None, tuple[BudgetGrant, ...]]:
+    """Every charge of a state directory or database file, as its log names them; the site's population and budgets."""
     database = Database.open_read_only(place / DATABASE_FILE if place.is_dir() else place)
-    try:
-        with database.snapshot() as tx:
-            rows = list_charges(tx)
-            require_all_logged(tx, rows)
-            return rows
-    finally:
-        database.close()
+    with database, database.snapshot() as tx:
+        rows = list_charges(tx)
+        require_all_logged(tx, rows)
+        if site is None:
+            return rows, None, ()
+        return rows, site.data.population, read_policy(site, tx).budgets(site.data.dataset)
 
 
-def _ledgers(rows: Iterable[ChargeRow], site: SiteConfig | None, now: datetime) -> Iterable[_Ledger]:
+def _ledgers(
+    rows: Iterable[ChargeRow], own: str | None, grants: Sequence[BudgetGrant], now: datetime
+) -> Iterable[_Ledger]:
     """One account per population, unit and relation; the configured population comes even if it spent nothing."""
-    own = None if site is None else site.data.population
-    grants = () if site is None else load_policy(site.policy.file).budgets(site.data.dataset)
     accounts = {key: list(group) for key, group in groupby(sorted(rows, key=_key), key=_key)}
     if own is not None and grants:
         accounts.setdefault((own, PrivacyUnit.ENTITY, Relation.ADD_OR_REMOVE_ONE), [])

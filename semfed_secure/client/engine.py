@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from semfed_secure.client.adapters import Adapter, active_adapter
 from semfed_secure.client.config import RemoteModelSection
-from semfed_secure.client.pins import MODEL, hold
+from semfed_secure.client.pins import MODEL, hold, require_pinned
 from semfed_secure.errors import ConfigurationError
 from semfed_secure.ids import Digest, parse_digest
 from semfed_secure.llm.model import Model, TrainableModel
@@ -86,22 +86,23 @@ class Engine:
             self._settled = False
 
     def _load(self) -> Model:
-        config = self._site.config.model
         model = self._given if self._given is not None else load_model(self._site)
         digest = getattr(model, "weights_digest", None)
         if isinstance(digest, bytes):
             self._digest = Digest(digest)
-            named = None if isinstance(config, RemoteModelSection) or config.digest is None else config.digest
             with self._site.database.transaction() as tx:
-                hold(tx, MODEL, self._digest, named=None if named is None else parse_digest(named))
+                hold(tx, MODEL, self._digest, named=_named(self._site))
         return model
 
 
 def load_model(site: Site) -> Model:
     """The model that the site file names; the model stack is imported here, and only for local weights.
 
+    Files that are not the pinned ones are not parsed.
+
     Raises:
         ConfigurationError: SF131, SF102 or SF103.
+        IntegrityError: SF521.
     """
     config = site.config.model
     if isinstance(config, RemoteModelSection):
@@ -126,4 +127,15 @@ def load_model(site: Site) -> Model:
         raise ConfigurationError("SF101", "model.settings.state_cache cannot be used under record_histogram")
     from semfed_secure.llm.local import LocalModel  # noqa: PLC0415 - the model stack, only for local weights
 
-    return LocalModel(config.source, settings)
+    def admit(digest: Digest) -> None:
+        with site.database.snapshot() as tx:
+            require_pinned(tx, MODEL, digest, named=_named(site))
+
+    return LocalModel(config.source, settings, admit=admit)
+
+
+def _named(site: Site) -> Digest | None:
+    """The digest of the weights that the site file names on purpose."""
+    config = site.config.model
+    named = None if isinstance(config, RemoteModelSection) else config.digest
+    return None if named is None else parse_digest(named)

@@ -10,6 +10,8 @@ from semfed_secure.errors import ConfigurationError
 from semfed_secure.llm.files import directory_digest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from semfed_secure.ids import Digest
 
 _WANTED = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.model"]
@@ -44,15 +46,25 @@ def find_model(source: str | Path) -> Path:
     return directory
 
 
-def load_causal_model(source: str | Path) -> LoadedModel:
+def load_causal_model(source: str | Path, *, admit: Callable[[Digest], None] | None = None) -> LoadedModel:
     """Load a decoder-only model for answering and adapter training.
 
     Nothing but safetensors weights is read and no code of the model's authors runs.
+
+    Args:
+        source: As `find_model`.
+        admit: Told the digest of all files before one of them is parsed; what it raises ends the loading.
 
     Raises:
         ConfigurationError: SF131 it cannot be loaded; SF103 the extra ``[llm]`` is not installed.
     """
     directory = find_model(source)
+    try:
+        digest = directory_digest(directory)
+    except OSError as error:
+        raise ConfigurationError("SF131", f"cannot read {source}: {error}") from error
+    if admit is not None:
+        admit(digest)
     try:
         import torch
         from safetensors import SafetensorError
@@ -60,7 +72,6 @@ def load_causal_model(source: str | Path) -> LoadedModel:
     except ImportError as error:
         raise missing_extra(error) from error
     try:
-        digest = directory_digest(directory)
         tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
         model, report = AutoModelForCausalLM.from_pretrained(
             directory,

@@ -17,7 +17,7 @@ from semfed_secure.llm.training import Lesson, train_on_labels, train_privately
 from semfed_secure.llm.writing import write_greedily
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -35,15 +35,17 @@ class LocalModel:
     adapter and prompt alone, never on what else is asked in the same call (beyond rounding).
     """
 
-    def __init__(self, source: str | Path, settings: LocalSettings) -> None:
-        """Load the model at ``source``.
+    def __init__(
+        self, source: str | Path, settings: LocalSettings, *, admit: Callable[[Digest], None] | None = None
+    ) -> None:
+        """Load the model at ``source``, once ``admit`` has accepted the digest of its files.
 
         Raises:
             ConfigurationError: SF131, SF132, SF103.
         """
         if settings.threads is not None:
             torch.set_num_threads(settings.threads)
-        loaded = load_causal_model(source)
+        loaded = load_causal_model(source, admit=admit)
         self.weights_digest: Digest = loaded.digest
         self._settings = settings
         self._wording = Wording(loaded.tokenizer, most=settings.max_tokens)

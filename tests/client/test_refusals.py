@@ -177,6 +177,20 @@ def test_another_policy_is_refused_unless_named(world: World) -> None:
         assert hex_digest(client.site.policy.digest) == caught.value.fields["observed"]
 
 
+def test_a_pinned_policy_that_does_not_load_any_more_is_another_policy(world: World) -> None:
+    """SF522 like any other change, with the reason; a first policy that does not load is a configuration error."""
+    file = world.federation.site_file("bay")
+    (file.parent / "policy.yaml").write_text("{")
+    with pytest.raises(ConfigurationError) as first:
+        Client.open(file)
+    assert first.value.code == "SF111"
+    world.client().close()
+    (file.parent / "policy.yaml").write_text("{")
+    with pytest.raises(IntegrityError, match="does not load") as caught:
+        Client.open(file)
+    assert (caught.value.code, caught.value.fields["cause"]) == ("SF522", "SF111")
+
+
 def test_another_model_is_refused_unless_named(world: World) -> None:
     """SF521, exit 12: the weights are not the ones that answered before."""
     world.open_round()

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from semfed_secure.errors import ConfigurationError
+from semfed_secure.errors import ConfigurationError, IntegrityError
 from semfed_secure.llm.embedding import load_embedder
 from semfed_secure.llm.files import directory_digest
 from semfed_secure.llm.loading import find_model, load_causal_model
@@ -20,6 +20,8 @@ from tests.llm import tiny
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from semfed_secure.ids import Digest
 
 
 @pytest.fixture
@@ -44,6 +46,20 @@ def test_a_model_is_frozen_exact_and_named_by_its_files(llama: Path) -> None:
     assert all(p.dtype == torch.float32 and not p.requires_grad for p in parameters.values())
     for name, stored in load_file(llama / "model.safetensors").items():
         assert torch.equal(parameters[name], stored)
+
+
+def test_files_that_are_not_admitted_are_not_parsed(copy: Path) -> None:
+    """The digest is told first: whoever refuses it is never answered with what a parser made of the files."""
+    (copy / "config.json").write_bytes(b"{")
+    told: list[Digest] = []
+
+    def refuse(digest: Digest) -> None:
+        told.append(digest)
+        raise IntegrityError("SF521", "other weights were expected")
+
+    with pytest.raises(IntegrityError):
+        load_causal_model(copy, admit=refuse)
+    assert told == [directory_digest(copy)]
 
 
 @pytest.mark.parametrize(
