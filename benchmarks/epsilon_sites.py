@@ -18,7 +18,7 @@ from semfed_secure.client.config import ValidationSection
 from semfed_secure.client.records import LabelledPrompt
 from semfed_secure.consensus import RoundReport, Status, Votes, evaluate, round_report
 from semfed_secure.demo.data import FederationData, Row
-from semfed_secure.demo.plan import Scale, SiteRole, SiteSetting, settle
+from semfed_secure.demo.plan import Scale, SiteRole, settle
 from semfed_secure.demo.workspace import foreign_answers
 from semfed_secure.llm.local import LocalModel
 from semfed_secure.llm.model import Record, TrainingPlan
@@ -68,7 +68,7 @@ class Bench:
         site, directory = self.honest[name], self._directory(epsilon, name)
 
         def train() -> Document:
-            model, plan, data = self._model(site.family), self.plan(epsilon, site), self.data
+            model, plan, data = self._model(site.family), self.plan(epsilon), self.data
             records = [
                 Record(row.entity_id, data.question(row, KIND), data.answer(row, KIND)) for row in data.records[name]
             ]
@@ -105,12 +105,12 @@ class Bench:
         digest = hashlib.sha256(json.dumps(list(labels)).encode()).hexdigest()
         return once(directory / f"learned-{digest[:12]}.json", train)
 
-    def plan(self, epsilon: str, site: SiteSetting) -> TrainingPlan:
-        """The demo's training with other steps, at this ε; the public bound on the population is rounded up."""
+    def plan(self, epsilon: str) -> TrainingPlan:
+        """The demo's training with other steps, at this ε; entities are counted by the public bound."""
         training, noise = self.scale.training, 0.0
         if epsilon != NONE:
             noise = noise_multiplier_for(epsilon, training.delta, training.sample_rate, self.steps)
-        bound = -(-len({row.entity_id for row in self.data.records[site.id]}) // 100) * 100
+        bound = self.data.description.population_bound
         return TrainingPlan(
             mechanism=Mechanism.UNSAFE_NO_NOISE if epsilon == NONE else Mechanism.DP_SGD,
             noise_multiplier=noise,

@@ -196,6 +196,7 @@ def _description(sizes: Sizes) -> dict[str, object]:
             "epsilon": "2.7",
             "delta": "1e-6",
         },
+        "population_bound": sizes.customers,
         "max_records_per_entity": sizes.merchants,
         "sites": [{"id": bank.id, "missing": list(bank.missing)} for bank in BANKS],
     }

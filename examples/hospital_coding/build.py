@@ -71,14 +71,15 @@ class Sizes:
     """How much of everything is written."""
 
     records: int
+    bound: int
     few: int
     prompts: int
     validation: int
     heldout: int
 
 
-FULL = Sizes(records=1000, few=20, prompts=1000, validation=200, heldout=2200)
-SMALL = Sizes(records=160, few=6, prompts=60, validation=60, heldout=200)
+FULL = Sizes(records=1000, bound=1000, few=20, prompts=1000, validation=200, heldout=2200)
+SMALL = Sizes(records=160, bound=200, few=6, prompts=60, validation=60, heldout=200)
 
 # Every department is lacking at one of the honest five and well known at four; the last three are for sites that
 # misbehave, who know everything.
@@ -133,7 +134,7 @@ def build(directory: Path, *, seed: int, small: bool) -> None:
     shares, pool = _split(distinct(phrases(), normalised), sizes, rng)
     write_federation(
         directory,
-        description=_description(),
+        description=_description(sizes),
         policy=HERE / "policy.yaml",
         candidates=list(DEPARTMENTS.values()),
         public=shares,
@@ -182,7 +183,7 @@ def _patient(number: int) -> int:
     return number - 1 if number and number % TWO_RECORDS == 0 else number
 
 
-def _description() -> dict[str, object]:
+def _description(sizes: Sizes) -> dict[str, object]:
     """What the demo must know beside the data: names, sites, how a phrase becomes a question."""
     return {
         "federation": "hospital-coding",
@@ -192,6 +193,7 @@ def _description() -> dict[str, object]:
         "classification": "de-identified",
         "templates": {"votes": "Diagnosis: {text}\nDepartment:", "text": _SHOWN + "Diagnosis: {text}\nCategory:"},
         "answers": {"votes": "label", "text": "title"},
+        "population_bound": sizes.bound,
         "max_records_per_entity": 2,
         "sites": [{"id": h.id, "missing": list(h.missing), "few": list(h.few)} for h in HOSPITALS],
     }

@@ -74,12 +74,13 @@ def demo(
         if prepare_only:
             _models(scale, progress)
             return
-        _empty(run_directory)
-        if data is None:
-            data = run_directory / "data"
+        # One's own data is read before an earlier run is removed.
+        federation = None if data is None else FederationData(data)
+        _empty(run_directory, spare=data)
+        if federation is None:
             progress.say(f"building the data of the {chosen} example")
-            build_example(EXAMPLES[chosen], data, seed=seed, small=fast)
-        federation = FederationData(data)
+            build_example(EXAMPLES[chosen], run_directory / "data", seed=seed, small=fast)
+            federation = FederationData(run_directory / "data")
         scale = suit(scale, federation.description)
         models = _models(scale, progress, black_boxes=federation.description.black_box is not None)
         workspace = lay_out(run_directory.resolve() / "federation", federation, scale, models, without=left_out)
@@ -131,11 +132,13 @@ def _left_out(names: list[str]) -> set[SiteRole]:
     return {known[name] for name in names}
 
 
-def _empty(directory: Path) -> None:
-    """Make room for a new run; only a directory that an earlier run made is removed."""
+def _empty(directory: Path, *, spare: Path | None) -> None:
+    """Make room for a new run; only a directory that an earlier run made is removed, and never with ``spare`` in it."""
     marker = directory / ".semfed-demo"
-    if directory.exists() and any(directory.iterdir()) and not marker.exists():
+    if directory.is_file() or (directory.exists() and any(directory.iterdir()) and not marker.exists()):
         raise ConfigurationError("SF105", f"{directory} holds something else: give another --run", path=str(directory))
+    if spare is not None and spare.resolve().is_relative_to(directory.resolve()):
+        raise ConfigurationError("SF105", f"--data lies in --run, which is replaced: move {spare}", path=str(spare))
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     marker.touch()

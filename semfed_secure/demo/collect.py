@@ -132,7 +132,7 @@ def _exact_match(workspace: Workspace, site: SiteSetting) -> Document:
     stages = {stage: _right(workspace, site, stage) if trained or stage != "local" else None for stage in STAGES}
     result: Document = {}
     start = 0
-    for kind in workspace.scale.kinds:
+    for kind in workspace.kinds(site):
         rows = workspace.heldout(kind)
         result[kind] = {"known": {}, "missing": {}}
         for stage, right in stages.items():
@@ -229,7 +229,7 @@ def _site_seconds(workspace: Workspace, site: SiteSetting, entries: Sequence[Doc
     """How long one site trained, answered and learned, by the times of its audit entries.
 
     Answering has no entry of its own at its start: it begins when the measuring that follows training is written, or
-    else with the last entry before, and ends with the release.
+    else with the last entry before, and ends when the outputs have been looked through.
     """
     spent = dict.fromkeys(("train", "answer", "learn"), 0.0)
     started: dict[str, float] = {}
@@ -243,7 +243,7 @@ def _site_seconds(workspace: Workspace, site: SiteSetting, entries: Sequence[Doc
                 started[phase] = at
             elif entry["type"] in last and phase in started:
                 spent[phase] += at - started.pop(phase)
-        if entry["type"] == "decision" and entry.get("details", {}).get("action") == "release":
+        if entry["type"] == "detector.summary":
             spent["answer"] += at - max(before, measured.get(entry.get("round_id") or "", 0.0))
         before = at
     return spent

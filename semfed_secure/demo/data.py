@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from semfed_secure.errors import ConfigurationError
@@ -65,6 +66,7 @@ class Description(Document):
     """``federation.json``: what is known about the data beside the rows.
 
     ``templates`` turn a row's text into a question, per output kind; ``answers`` name the row's field that answers it.
+    ``population_bound`` is what a site says in public: it has no more entities than that.
     ``rounds`` are the kinds of the rounds, in their order; without them one round of each kind that has a template.
     ``black_box`` says that the sites' models only answer; without it the demo brings small models and trains them.
     """
@@ -74,6 +76,7 @@ class Description(Document):
     jurisdiction: Annotated[str, Field(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$")]
     dataset: Name
     classification: Name
+    population_bound: Annotated[int, Field(ge=2)]
     max_records_per_entity: Annotated[int, Field(ge=1)] = 1
     templates: Annotated[dict[OutputName, Text], Field(min_length=1)]
     answers: dict[OutputName, Annotated[str, Field(pattern="^(label|title)$")]]
@@ -98,7 +101,8 @@ class FederationData:
     """Everything in one data directory, validated when it is read.
 
     Whoever holds this knows that every site has records, that each names its entity, that every label is one of the
-    candidates, and that no site has a record of a label that it is said to lack.
+    candidates, that no site has a record of a label that it is said to lack or more entities than the public bound,
+    that something is asked, checked and measured, and that the policy grants the data set.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -111,7 +115,7 @@ class FederationData:
         self.description = _parse(Description, _read(directory / "federation.json"), "federation.json")
         self.candidates: tuple[str, ...] = tuple(_json(directory / "candidates.json"))
         self.policy = directory / "policy.yaml"
-        _read(self.policy)
+        self.population = _population(self.policy, self.description.dataset)
         self.prompts = self._rows("public_prompts.jsonl")
         self.validation = self._rows("validation.jsonl")
         self.heldout = self._rows("heldout.jsonl")
@@ -123,16 +127,20 @@ class FederationData:
         """The private records of one site, checked against its plan."""
         name = f"sites/{site.id}/train.jsonl"
         rows = self._rows(name)
-        if not rows or not all(row.entity_id for row in rows):
-            raise ConfigurationError("SF104", f"{name}: at least one record, each with an `entity_id`, is needed")
+        if not all(row.entity_id for row in rows):
+            raise ConfigurationError("SF104", f"{name}: records, each with an `entity_id`, are needed")
+        if len({row.entity_id for row in rows}) > self.description.population_bound:
+            raise ConfigurationError("SF104", f"{name}: more entities than federation.json's `population_bound`")
         lacking = {row.label for row in rows} & set(site.missing)
         if lacking:
             raise ConfigurationError("SF104", f"{name}: has records of `{min(lacking)}`, which the site should lack")
         return rows
 
     def _rows(self, name: str) -> tuple[Row, ...]:
-        """The rows of one file, every label known."""
+        """The rows of one file, one at least, every label known."""
         rows = tuple(_rows(self.directory / name))
+        if not rows:
+            raise ConfigurationError("SF104", f"{name}: at least one row is needed")
         unknown = {row.label for row in rows if row.label} - set(self.candidates)
         if unknown:
             raise ConfigurationError("SF104", f"{name}: label `{min(unknown)}` is not among the candidates")
@@ -147,8 +155,18 @@ class FederationData:
         return row.label if self.description.answers[kind] == "label" else row.title
 
 
+def _population(policy: Path, dataset: str) -> str:
+    """The population that the policy's grant says the data set is of."""
+    try:
+        grants = yaml.safe_load(_read(policy))["grants"]["datasets"]
+        return next(str(grant["population"]) for grant in grants if grant["id"] == dataset)
+    except (yaml.YAMLError, KeyError, TypeError, StopIteration, RecursionError):
+        needed = f"policy.yaml: a policy whose `grants.datasets` grants `{dataset}` with its `population` is needed"
+        raise ConfigurationError("SF104", needed) from None
+
+
 def _rows(path: Path) -> Iterator[Row]:
-    for number, line in enumerate(_read(path).splitlines(), start=1):
+    for number, line in enumerate(_read(path).split("\n"), start=1):  # a text may hold other line separators
         if line.strip():
             yield _parse(Row, line, f"{path.name} line {number}")
 
@@ -167,7 +185,7 @@ def _json(path: Path) -> list[Any]:
     """A JSON list of texts."""
     try:
         found = json.loads(_read(path))
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         raise ConfigurationError("SF104", f"{path.name}: not JSON") from None
     if not isinstance(found, list) or not all(isinstance(item, str) and item for item in found):
         raise ConfigurationError("SF104", f"{path.name}: a list of texts is needed")
@@ -176,6 +194,6 @@ def _json(path: Path) -> list[Any]:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError("SF102", f"cannot read {path}: {type(error).__name__}", path=str(path)) from error

@@ -46,13 +46,15 @@ class Scale:
     """The size of a demo: how many honest sites, which model families in turn, which rounds, how they train.
 
     Writing texts takes far longer than choosing labels, so each kind has its own numbers: one record of a site in
-    ``one_in``, ``asked`` public prompts, ``measured`` held-out rows. ``settings`` are the model settings of each
+    ``one_in``, ``asked`` public prompts, ``measured`` held-out rows. Honest sites of a family that is not in
+    ``writers`` take no part in ``text``: their policies do not grant it. ``settings`` are the model settings of each
     family, ``terms`` the options of ``semfed round open`` for each kind.
     """
 
     name: str
     honest: int
     families: tuple[str, ...]
+    writers: tuple[str, ...]
     rounds: tuple[RoundPlan, ...]
     training: Training
     one_in: Mapping[str, int]

@@ -112,7 +112,7 @@ def _await_line(child: Child, said: str, children: Children) -> None:
 def _start_sites(workspace: Workspace, children: Children) -> None:
     """One process per site: the public command for the honest, a client of the public library for the others."""
     for site in workspace.sites:
-        config, rounds = str(workspace.site_file(site)), [plan.id for plan in workspace.scale.rounds]
+        config, rounds = str(workspace.site_file(site)), workspace.rounds(site)
         if site.role is SiteRole.HONEST:
             named = [part for name in rounds for part in ("--round", name)]
             children.start(site.id, ["-m", "semfed_secure.cli", "client", "run", "--config", config, *named])
@@ -130,12 +130,14 @@ def _hold(workspace: Workspace, plan: RoundPlan, children: Children, progress: P
     rule = workspace.scale.terms.get(plan.kind, ())
     run_command(["round", "open", *config, *terms, *prompts, *labels, *rule], environment=OFFLINE)
     progress.say(f"{plan.id} is open: {len(workspace.prompt_set(plan.kind).prompts)} prompts, {plan.kind}")
-    in_time = {site.id for site in workspace.sites if site.role is not SiteRole.LATE}
+    punctual = [site for site in workspace.sites if site.role is not SiteRole.LATE]
+    in_time = {site.id for site in punctual if plan.id in workspace.rounds(site)}
     with httpx.Client(base_url=workspace.url) as server:
         # The public page first: what changes after it was read, wakes the loop, however long the other look takes.
         page, status = _page(server, plan), round_status(workspace, plan.id)
         while status["state"] not in ENDED:
             answered = {*status["admitted"], *(row["member"] for row in status["refused"])}
+            answered |= {site.id for site in punctual if not children.members[site.id].running}
             if status["state"] in TAKES_ANSWERS and in_time <= answered:
                 run_command(["round", "close", plan.id, *config], environment=OFFLINE)
                 progress.say(f"{plan.id} is closed")

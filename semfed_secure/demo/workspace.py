@@ -27,6 +27,7 @@ from semfed_secure.demo.data import BlackBox, FederationData, Row
 from semfed_secure.demo.files import write_lines, write_toml, write_yaml
 from semfed_secure.demo.plan import Scale, SiteRole, SiteSetting
 from semfed_secure.ids import PromptId, hex_digest
+from semfed_secure.llm.files import directory_digest
 from semfed_secure.wire.prompts import Prompt, PromptSet
 
 SERVER = "consensus-server"
@@ -49,6 +50,12 @@ class Models:
 
     families: Mapping[str, Path]
     embedder: Path | None
+
+    def pin(self, site: SiteSetting) -> dict[str, str]:
+        """What a site's policy grants: its model's family, and the digest of the weights where there are some."""
+        if site.role is not SiteRole.HONEST or site.family not in self.families:
+            return {"family": site.family}
+        return {"family": site.family, "digest": hex_digest(directory_digest(self.families[site.family]))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +116,15 @@ class Workspace:
     def heldout(self, kind: str) -> tuple[Row, ...]:
         """The rows that ``kind`` is measured on."""
         return self.data.heldout[: self.scale.measured[kind]]
+
+    def kinds(self, site: SiteSetting) -> tuple[str, ...]:
+        """The output kinds that a site takes part in."""
+        writes = site.role is not SiteRole.HONEST or site.family in self.scale.writers
+        return tuple(kind for kind in self.scale.kinds if kind != "text" or writes)
+
+    def rounds(self, site: SiteSetting) -> tuple[str, ...]:
+        """The rounds that a site takes part in."""
+        return tuple(plan.id for plan in self.scale.rounds if plan.kind in self.kinds(site))
 
     def candidates(self, kind: str) -> tuple[str, ...]:
         """The labels to choose from, where the kind has some."""
@@ -190,7 +206,7 @@ def _server_document(workspace: Workspace) -> dict[str, dict[str, object]]:
 def _furnish(workspace: Workspace, site: SiteSetting, server_key_ids: list[str]) -> None:
     """Records, public labelled sets, policy and configuration of one site."""
     directory, data = workspace.site(site), workspace.data
-    kinds = workspace.scale.kinds
+    kinds = workspace.kinds(site)
     records = data.records[site.id]
     write_lines(
         directory / "records.jsonl",
@@ -205,7 +221,7 @@ def _furnish(workspace: Workspace, site: SiteSetting, server_key_ids: list[str])
     measured = {kind: workspace.heldout(kind) for kind in kinds}
     write_lines(directory / "heldout.jsonl", _labelled(workspace, measured))
     write_yaml(directory / "policy.yaml", _policy(workspace, site, server_key_ids))
-    write_toml(workspace.site_file(site), _site_document(workspace, site, len({row.entity_id for row in records})))
+    write_toml(workspace.site_file(site), _site_document(workspace, site))
 
 
 def drawn_for(row: Row, one_in: int) -> bool:
@@ -228,11 +244,10 @@ def _labelled(workspace: Workspace, rows: Mapping[str, Iterable[Row]]) -> Iterab
     )
 
 
-def _site_document(workspace: Workspace, site: SiteSetting, entities: int) -> dict[str, dict[str, object]]:
-    """``site.toml``; the public bound on the population is rounded up, as a hospital would state it."""
+def _site_document(workspace: Workspace, site: SiteSetting) -> dict[str, dict[str, object]]:
+    """``site.toml``."""
     description = workspace.data.description
-    kinds = len(workspace.scale.kinds)  # one record becomes at most one question of each kind
-    bound = -(-entities // 100) * 100
+    kinds = len(workspace.kinds(site))  # one record becomes at most one question of each kind
     return {
         "site": {"federation": description.federation, "member": site.id, "state": "state"},
         "identity": {"keys": "keys", "passphrase_file": f"../../{PASSPHRASE}"},
@@ -241,18 +256,18 @@ def _site_document(workspace: Workspace, site: SiteSetting, entities: int) -> di
         "policy": {"file": "policy.yaml"},
         "data": {
             "dataset": description.dataset,
-            "population": _grant(workspace)["population"],
+            "population": workspace.data.population,
             "classification": description.classification,
-            "population_bound": bound,
+            "population_bound": description.population_bound,
             "max_records_per_entity": description.max_records_per_entity * kinds,
             "records": "records.jsonl",
         },
-        **_model_sections(workspace, site, bound),
+        **_model_sections(workspace, site),
         "evaluation": {"file": "heldout.jsonl"},
     }
 
 
-def _model_sections(workspace: Workspace, site: SiteSetting, bound: int) -> dict[str, dict[str, object]]:
+def _model_sections(workspace: Workspace, site: SiteSetting) -> dict[str, dict[str, object]]:
     """What answers at the site and what one charge costs; of the demo's own models also how they are trained."""
     box = workspace.data.description.black_box
     if box is not None:
@@ -268,7 +283,7 @@ def _model_sections(workspace: Workspace, site: SiteSetting, bound: int) -> dict
         "privacy": {"mechanism": "dp_sgd", "epsilon": training.epsilon, "delta": training.delta},
         "training": {
             "steps": training.steps,
-            "expected_entities": round(training.sample_rate * bound),
+            "expected_entities": round(training.sample_rate * workspace.data.description.population_bound),
             "clip_norm": training.clip_norm,
         },
         "validation": {"file": "validation.jsonl"},
@@ -287,11 +302,11 @@ def _policy(workspace: Workspace, site: SiteSetting, server_key_ids: list[str]) 
     """The data's policy with the grants that belong to this federation: server, prompt sets, model, approval."""
     description = workspace.data.description
     policy: dict[str, Any] = yaml.safe_load(workspace.data.policy.read_text(encoding="utf-8"))
-    digests = {kind: hex_digest(workspace.prompt_set(kind).digest) for kind in workspace.scale.kinds}
+    digests = {kind: hex_digest(workspace.prompt_set(kind).digest) for kind in workspace.kinds(site)}
     grants = policy["grants"]
     grants["kinds"] = sorted(digests)
     grants["prompts"] = sorted(digests.values())
-    grants["models"] = [{"family": site.family}]
+    grants["models"] = [workspace.models.pin(site)]
     grants["peers"] = [
         {
             "server_id": SERVER,
@@ -311,13 +326,6 @@ def _policy(workspace: Workspace, site: SiteSetting, server_key_ids: list[str]) 
             }
         ]
     return policy
-
-
-def _grant(workspace: Workspace) -> dict[str, Any]:
-    """The policy's grant for the data set that is trained on."""
-    policy = yaml.safe_load(workspace.data.policy.read_text(encoding="utf-8"))
-    found = [grant for grant in policy["grants"]["datasets"] if grant["id"] == workspace.data.description.dataset]
-    return dict(found[0])
 
 
 def _write_prompts(workspace: Workspace, kind: str) -> None:

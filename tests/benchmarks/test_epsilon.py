@@ -72,8 +72,7 @@ def test_a_fit_that_was_killed_is_done_again(tmp_path) -> None:
 @pytest.mark.parametrize("epsilon", ["8", "1"])
 def test_a_plan_costs_at_most_its_epsilon(bench, epsilon) -> None:
     """The accountant's own figure, for more steps than the demo takes."""
-    site = next(iter(bench.honest.values()))
-    plan = bench.plan(epsilon, site)
+    plan = bench.plan(epsilon)
     assert plan.mechanism is Mechanism.DP_SGD
     cost = epsilon_of(dp_sgd_rdp(plan.noise_multiplier, plan.sample_rate, plan.steps), "1e-6")
     assert float(epsilon) * 0.99 < cost <= float(epsilon)
@@ -81,8 +80,7 @@ def test_a_plan_costs_at_most_its_epsilon(bench, epsilon) -> None:
 
 def test_none_is_the_same_clipping_without_noise(bench) -> None:
     """Only the noise differs."""
-    site = next(iter(bench.honest.values()))
-    none, some = bench.plan(NONE, site), bench.plan("8", site)
+    none, some = bench.plan(NONE), bench.plan("8")
     assert (none.mechanism, none.noise_multiplier) == (Mechanism.UNSAFE_NO_NOISE, 0)
     assert (none.clip_norm, none.steps, none.expected_entities) == (some.clip_norm, some.steps, some.expected_entities)
 

@@ -8,12 +8,16 @@ import pytest
 
 from semfed_secure.cli import main
 from semfed_secure.demo.data import Description
+from semfed_secure.demo.examples import EXAMPLES, build_example
 from semfed_secure.demo.plan import suit
 from semfed_secure.demo.scales import FAST, FULL
 from semfed_secure.errors import ExitCode
 
 SITES = [{"id": name} for name in ("one", "two", "three")]
-NAMES = {"federation": "f", "domain": "d", "jurisdiction": "US", "dataset": "s", "classification": "c", "sites": SITES}
+NAMES = {"federation": "f", "domain": "d", "jurisdiction": "US", "dataset": "s", "classification": "c"} | {
+    "sites": SITES,
+    "population_bound": 9,
+}
 BOTH = {"templates": {"votes": "{text}", "text": "{text}"}, "answers": {"votes": "label", "text": "title"}}
 VOTES = {"templates": {"votes": "{text}"}, "answers": {"votes": "label"}}
 
@@ -57,3 +61,17 @@ def test_named_rounds_and_black_boxes_take_the_place_of_the_demos_own() -> None:
     assert [(plan.id, plan.kind) for plan in suited.rounds] == [("round-1", "votes"), ("round-2", "votes")]
     assert suited.families == ("look-up",)
     assert suited.kinds == ("votes",)
+
+
+def test_data_is_never_removed_for_a_run(tmp_path, monkeypatch, capsys) -> None:
+    """Neither by a run that lies around it, nor an earlier run by data that cannot be read."""
+    monkeypatch.chdir(tmp_path)
+    build_example(EXAMPLES["hospital"], tmp_path / "demo-run" / "data", seed=1, small=True)
+    (tmp_path / "demo-run" / ".semfed-demo").touch()
+    for data, message in (("demo-run/data", "SF105"), ("nowhere", "SF102")):
+        assert main(["demo", "--data", data]) == ExitCode.USAGE
+        assert message in capsys.readouterr().err
+        assert (tmp_path / "demo-run" / "data" / "federation.json").exists()
+    (tmp_path / "file").touch()
+    assert main(["demo", "--data", "demo-run/data", "--run", "file"]) == ExitCode.USAGE
+    assert "SF105" in capsys.readouterr().err

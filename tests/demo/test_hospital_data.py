@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,39 @@ def test_data_that_is_not_valid_is_refused_by_name(copy, file, line, message) ->
     with pytest.raises(ConfigurationError, match=message) as caught:
         FederationData(copy)
     assert caught.value.code == "SF104"
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("validation.jsonl", "\n", "validation.jsonl: at least one row"),
+        ("candidates.json", "[" * 100_000, "candidates.json: not JSON"),
+        ("policy.yaml", "a: [", "policy.yaml: a policy whose `grants.datasets` grants"),
+        ("policy.yaml", "grants: {datasets: [{id: other, population: p}]}", "grants `synthetic-icd10cm-phrases`"),
+    ],
+)
+def test_files_that_carry_nothing_are_refused_by_name(copy, file, content, message) -> None:
+    """SF104 before anything is started: a check that checks nothing would keep whatever is learned."""
+    (copy / file).write_text(content)
+    with pytest.raises(ConfigurationError, match=re.escape(message)) as caught:
+        FederationData(copy)
+    assert caught.value.code == "SF104"
+
+
+def test_a_site_with_more_entities_than_the_public_bound_is_refused(copy) -> None:
+    """SF104: the noise is scaled by the bound, which therefore may not follow the records."""
+    described = json.loads((copy / "federation.json").read_text())
+    (copy / "federation.json").write_text(json.dumps(described | {"population_bound": 100}))
+    with pytest.raises(ConfigurationError, match="population_bound") as caught:
+        FederationData(copy)
+    assert caught.value.code == "SF104"
+
+
+def test_texts_may_hold_any_letter_and_a_file_may_begin_with_a_mark(copy) -> None:
+    """Line separators other than the newline belong to the text; a byte order mark to the file."""
+    row = {"id": "v", "text": "a\u2028b\u0085c", "label": "digestive"}
+    (copy / "validation.jsonl").write_text(json.dumps(row, ensure_ascii=False) + "\n", encoding="utf-8-sig")
+    assert [row.text for row in FederationData(copy).validation] == ["a\u2028b\u0085c"]
 
 
 def test_a_missing_file_is_named(copy) -> None:

@@ -22,6 +22,7 @@ SCALE = Scale(
     name="tiny",
     honest=3,
     families=("tiny",),
+    writers=(),
     rounds=(RoundPlan("round-1", "votes"),),
     training=TRAINING,
     one_in={"votes": 1},

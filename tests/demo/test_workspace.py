@@ -17,6 +17,7 @@ from semfed_secure.demo.workspace import SERVER, Models, Workspace, drawn_for, f
 from semfed_secure.errors import ConfigurationError
 from semfed_secure.identity.federation_files import FederationDirectory
 from semfed_secure.ids import hex_digest
+from semfed_secure.llm.files import directory_digest
 from semfed_secure.policy.compose import load_policy
 from semfed_secure.server.config import load_server_config
 
@@ -28,6 +29,7 @@ SCALE = Scale(
     name="test",
     honest=3,
     families=("one", "two"),
+    writers=("one",),
     rounds=ROUNDS,
     training=TRAINING,
     one_in=ONE_IN,
@@ -57,8 +59,12 @@ def data(tmp_path_factory) -> FederationData:
 def workspace(data, tmp_path_factory) -> Workspace:
     """A founded federation of one honest site of each family and the one that lies."""
     sites = settle(data, SCALE, without={SiteRole.BROKEN, SiteRole.LATE})
-    models = Models({"one": Path("/models/one"), "two": Path("/models/two")}, Path("/models/embedder"))
-    made = Workspace(tmp_path_factory.mktemp("work") / "run", data, SCALE, sites, models, 8440)
+    root = tmp_path_factory.mktemp("work")
+    for name in ("one", "two"):
+        (root / name).mkdir()
+        (root / name / "model.safetensors").write_text(name)
+    models = Models({name: root / name for name in ("one", "two")}, Path("/models/embedder"))
+    made = Workspace(root / "run", data, SCALE, sites, models, 8440)
     found(made)
     return made
 
@@ -146,3 +152,21 @@ def test_each_family_has_its_model_settings(workspace) -> None:
     """What the plan says reaches the site file; where it says nothing the default stands."""
     layers = [load_site_config(workspace.site_file(site)).model.settings.layers for site in workspace.sites]
     assert layers == [2, 4, 2, 4]
+
+
+def test_a_family_that_does_not_write_is_granted_no_text(workspace) -> None:
+    """It takes part in the rounds of labels only, and its policy says so; a liar joins everything."""
+    writer, other, _, liar = workspace.sites
+    assert (workspace.rounds(writer), workspace.rounds(other)) == (("round-1", "round-2"), ("round-1",))
+    assert workspace.rounds(liar) == ("round-1", "round-2")
+    policy = load_policy(workspace.site(other) / "policy.yaml")
+    assert policy.grants.kinds == {"votes"}
+    assert policy.grants.prompts == {hex_digest(workspace.prompt_set("votes").digest)}
+
+
+def test_a_policy_grants_its_familys_weights_by_digest(workspace) -> None:
+    """Other weights under the same name are not what the site agreed to."""
+    for site in workspace.sites[:2]:
+        (grant,) = load_policy(workspace.site(site) / "policy.yaml").grants.models
+        pinned = hex_digest(directory_digest(workspace.models.families[site.family]))
+        assert (grant.family, grant.digest) == (site.family, pinned)
