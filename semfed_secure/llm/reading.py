@@ -14,9 +14,10 @@ from typing import IO, TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save
 
 from semfed_secure.errors import ConfigurationError
+from semfed_secure.ids import DIGEST_BYTES, sha256
 from semfed_secure.llm.split import SplitModel, States, join_states
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ class StateReader:
     def _group(self, group: Reading, *, wait: bool) -> States | None:
         """One group's states; None if another process is at it and ``wait`` is off."""
         assert self._share is not None
-        path = self._share / f"{self._model}-{group.digest()}.safetensors"
+        path = self._share / f"{self._model}-{group.digest()}.states"
         stored = _load(path)
         if stored is not None:
             return stored
@@ -173,13 +174,21 @@ def _locked(file: IO[bytes], *, wait: bool) -> bool:
 
 def _save(states: States, path: Path) -> None:
     beside = path.with_suffix(".part")  # whoever holds the lock is alone; what a killed one left is written over
-    save_file({name: getattr(states, name).contiguous() for name in States.__slots__}, beside)
+    data = save({name: getattr(states, name).contiguous() for name in States.__slots__})
+    with beside.open("wb") as file:
+        file.write(sha256(data))
+        file.write(data)
     beside.replace(path)
 
 
 def _load(path: Path) -> States | None:
-    """What another process left; None if it is not there or not whole, so that it is computed again."""
+    """What another process left; None if it is not there or not what was written, so that it is computed again.
+
+    States stand for the pinned weights: a changed byte of them would be another model.
+    """
     try:
-        return States(**load_file(path))
+        with path.open("rb") as file:
+            digest, data = file.read(DIGEST_BYTES), file.read()
+        return States(**load(data)) if sha256(data) == digest else None
     except (FileNotFoundError, SafetensorError, TypeError):
         return None

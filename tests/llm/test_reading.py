@@ -17,6 +17,7 @@ from semfed_secure.llm import reading as room
 from semfed_secure.llm.adapter import LoraAdapter
 from semfed_secure.llm.reading import Reading, StateReader
 from semfed_secure.llm.split import SplitModel, States
+from semfed_secure.testing import flipped
 from tests.llm import tiny
 
 if TYPE_CHECKING:
@@ -148,14 +149,15 @@ def test_other_weights_and_another_split_share_nothing(tmp_path: Path) -> None:
     assert len(computed(tmp_path / "a")) == 2 * len(READING.tokens)
 
 
-@pytest.mark.parametrize("damage", ["empty", "half", "garbage"])
+@pytest.mark.parametrize("damage", ["empty", "half", "garbage", "flipped"])
 def test_a_damaged_file_is_computed_again(tmp_path: Path, damage: str) -> None:
-    """A file that a crash left unfinished is replaced, and serves the next process."""
+    """A file that a crash left unfinished, or of which one bit changed, is replaced, and serves the next process."""
     share, log = tmp_path / "shared", tmp_path / "log"
     right = reader(share).public(READING)
-    (file,) = share.glob("*.safetensors")
+    (file,) = share.glob("*.states")
     whole = file.read_bytes()
-    file.write_bytes({"empty": b"", "half": whole[: len(whole) // 2], "garbage": b"\xff" * 100}[damage])
+    damaged = {"empty": b"", "half": whole[: len(whole) // 2], "garbage": b"\xff" * 100, "flipped": flipped(whole, -1)}
+    file.write_bytes(damaged[damage])
     same(reader(share, log=log).public(READING), right)
     assert len(computed(log)) == len(READING.tokens)
     same(reader(share, log=log).public(READING), right)
