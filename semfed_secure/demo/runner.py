@@ -24,7 +24,7 @@ from semfed_secure.errors import ConfigurationError, ConsensusError, ExitCode
 POLL_SECONDS = 1.0
 START_SECONDS = 60.0
 """Who does not listen by then never will."""
-LOOK_SECONDS = 10.0
+LOOK_SECONDS = 30.0
 """How often the operator's command looks at a round in which nothing seems to happen."""
 TAKES_ANSWERS = frozenset({"announced", "collecting"})
 REFUSALS = frozenset({ExitCode.OK, ExitCode.POLICY, ExitCode.BUDGET, ExitCode.APPROVAL, ExitCode.NOT_READY})
