@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from semfed_secure.audit import tiles
 from semfed_secure.audit.events import Entry, parse_entry
+from semfed_secure.audit.merkle import leaf_hash
 from semfed_secure.audit.notes import parse_checkpoint, parse_note
 from semfed_secure.audit.tiles import Tile
 from semfed_secure.errors import ConfigurationError, IntegrityError, PeerError
@@ -209,14 +210,18 @@ def read_entries(source: LogSource, *, start: int = 0) -> Iterator[Entry]:
     """The entries from number ``start`` on, each checked by itself but not against the tree.
 
     Raises:
-        IntegrityError: ``SF501`` if one of them is not ours.
+        IntegrityError: ``SF501`` if one of them is not ours, or not the one whose fingerprint is stored with it.
     """
     for stored in source.entries(start):
         try:
-            yield parse_entry(stored.body)
+            entry = parse_entry(stored.body)
         except IntegrityError as error:
             message = f"entry {stored.position} is not one that this software writes: its content was replaced"
             raise IntegrityError("SF501", message, index=stored.position) from error
+        if leaf_hash(stored.body) != stored.leaf_hash:
+            message = f"entry {stored.position} was changed: its content does not match the fingerprint stored with it"
+            raise IntegrityError("SF501", message, index=stored.position)
+        yield entry
 
 
 def database_file(place: Path) -> Path:

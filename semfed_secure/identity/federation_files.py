@@ -128,10 +128,12 @@ class FederationDirectory:
         key and their passphrase, and none needs another's.
 
         Raises:
+            PeerError: ``SF322`` the newest roster does not verify under the root file, which then names no key of ours.
             ConfigurationError: ``SF121`` too few open; ``SF102`` too few are there; otherwise as `load_signing_key`.
         """
         hidden = [Secret(passphrase) for passphrase in passphrases]
         del passphrases
+        verify_roster(self._read_roster(), root=self.root, now=from_ms(0), last_sequence=0)
         lying_here = [_key_path(self._directory, number) for number in range(1, len(self.root.keys) + 1)]
         paths = list(files) or [path for path in lying_here if path.exists()]
         threshold, opened = self.root.threshold, list[SigningKey]()

@@ -24,13 +24,16 @@ if TYPE_CHECKING:
 OURS, THEIRS = int(ExitCode.INTEGRITY), int(ExitCode.TRUST)
 HOME, STATE, SERVER = f"sites/{SITE}", f"sites/{SITE}/state", "server"
 DATABASES = {STATE: "site.db", SERVER: "server.db"}
+ENROL = ("federation", "add-member", "{root}", f"{{root}}/{HOME}/keys/member.record")
 COMMANDS = {
     "verify site": ("audit", "verify", f"{{root}}/{STATE}"),
     "verify server": ("audit", "verify", "{root}/server"),
     "verify export": ("audit", "verify", "{root}/export"),
+    "list": ("audit", "list", f"{{root}}/{STATE}"),
     "budget": ("budget", "show", "--config", f"{{root}}/{HOME}/site.toml"),
     "keys": ("keys", "show", f"{{root}}/{HOME}/keys"),
     "roster": ("federation", "roster", "{root}"),
+    "enrol": (*ENROL, "--passphrase-file", "{root}/passphrase"),
     "status": ("round", "status", "--config", "{root}/server.toml", "round-1"),
     "close": ("round", "close", "--config", "{root}/server.toml", "round-3"),
     "send again": client("contribute", "round-2"),
@@ -89,6 +92,7 @@ def pin(name: str, place: str = STATE) -> Cell:
 Case: TypeAlias = tuple[Cell | File, str, int, str]
 LOGS: dict[str, Case] = {
     "entry": (Cell(STATE, "log_entry", "body"), "verify site", OURS, "SF501"),
+    "entry-listed": (Cell(STATE, "log_entry", "body"), "list", OURS, "SF501"),
     "entry-hash": (Cell(STATE, "log_entry", "leaf_hash"), "verify site", OURS, "SF501"),
     "tree": (Cell(STATE, "log_node", "hash"), "verify site", OURS, "SF501"),
     "frontier": (Cell(STATE, "log_head", "frontier"), "collect", OURS, "SF501"),
@@ -106,6 +110,7 @@ LOGS: dict[str, Case] = {
 TRUST: dict[str, Case] = {
     "root": (File("federation.root"), "collect", THEIRS, "SF322|SF302"),
     "root-of-roster": (File("federation.root"), "roster", THEIRS, "SF322|SF302"),
+    "root-of-enrolment": (File("federation.root"), "enrol", THEIRS, "SF322|SF302"),
     "roster": (File("rosters/0000001"), "roster", THEIRS, "SF322"),
     "roster-of-server": (File("roster"), "status", THEIRS, "SF322"),
     "roster-seen-by-server": (pin("roster/newest", SERVER), "status", THEIRS, "SF322"),
