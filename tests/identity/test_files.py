@@ -296,15 +296,14 @@ def test_of_two_changes_at_the_same_time_one_fails(root, tmp_path, monkeypatch) 
     for name in ("north", "south"):
         create(tmp_path / name, name)
     south = (tmp_path / "south" / "member.record").read_bytes()
-    present = FederationDirectory._present
+    sign = FederationDirectory._sign
 
-    def slow(self):
-        seen = present(self)
-        monkeypatch.setattr(FederationDirectory, "_present", present)
+    def slow(self, *given):
+        monkeypatch.setattr(FederationDirectory, "_sign", sign)
         add(root, south)
-        return seen
+        return sign(self, *given)
 
-    monkeypatch.setattr(FederationDirectory, "_present", slow)
+    monkeypatch.setattr(FederationDirectory, "_sign", slow)
     assert code(add, root, (tmp_path / "north" / "member.record").read_bytes()) == "SF123"
     assert [record.member_id for record in FederationDirectory(root).roster(now=NOW).records] == ["south"]
 
