@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
@@ -19,11 +20,16 @@ def is_current(connection: Connection) -> bool:
 
     Raises:
         ConfigurationError: ``SF151`` if a version unknown to this release wrote them.
+        IntegrityError: ``SF531`` if what they name is no version.
     """
     if not inspect(connection).has_table("alembic_version"):
         return False
     found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-    if found is None or str(found) < HEAD:
+    if found is None:
+        return False
+    if re.fullmatch("[0-9]{4}", str(found)) is None:
+        raise IntegrityError("SF531", "the database does not name the version of its tables")
+    if str(found) < HEAD:
         return False
     if found != HEAD:
         raise ConfigurationError("SF151", f"database has tables of version {found}; this release knows {HEAD}")

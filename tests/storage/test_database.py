@@ -169,10 +169,11 @@ def test_a_newer_version_is_refused(database: Database, database_url: str) -> No
     assert caught.value.code == "SF151"
 
 
-def test_a_version_that_never_was_is_damage(database: Database, database_url: str) -> None:
+@pytest.mark.parametrize("version", ["0000", "", "000q"])
+def test_a_version_that_never_was_is_damage(database: Database, database_url: str, version: str) -> None:
     """No migration leads on from it: SF531, and no traceback."""
     with database.transaction() as tx:
-        tx.connection.execute(text("UPDATE alembic_version SET version_num = '0000'"))
+        tx.connection.execute(text("UPDATE alembic_version SET version_num = :version"), {"version": version})
     with pytest.raises(IntegrityError) as caught:
         Database.open(database_url, kind="client")
     assert caught.value.code == "SF531"
