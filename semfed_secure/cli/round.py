@@ -19,7 +19,7 @@ from semfed_secure.server.config import ServerConfig, load_server_config
 from semfed_secure.server.opening import RoundPlan
 from semfed_secure.server.prompt_files import read_prompt_set
 from semfed_secure.server.round import RoundState
-from semfed_secure.server.service import EmbedderLoader, open_overview, open_service
+from semfed_secure.server.service import open_overview, open_service
 from semfed_secure.units import OutputKind
 from semfed_secure.wire.messages import ConsensusRule, Embedder, PrivacyFloor
 
@@ -152,7 +152,9 @@ def _plan(
 def _embedder(config: ServerConfig) -> Embedder:
     if config.embedder is None:
         raise ConfigurationError("SF101", "a text round needs [embedder] in the server file")
-    model = EmbedderLoader(config.embedder.source)()
+    from semfed_secure.llm.embedding import describe_embedder
+
+    model = describe_embedder(config.embedder.source)
     return Embedder(model.name, model.weights_digest, model.dimension)
 
 

@@ -66,9 +66,13 @@ def run_federation(workspace: Workspace, progress: Progress) -> Document:
     with Children(workspace.root / "logs", OFFLINE) as children:
         _start_server(workspace, children)
         progress.say(f"server listens on {workspace.url}")
+        first, *further = workspace.scale.rounds
+        _open(workspace, first, progress)  # while the machine is free: the sites keep it busy from here on
         _start_models(workspace, children)
         _start_sites(workspace, children)
-        for plan in workspace.scale.rounds:
+        _hold(workspace, first, children, progress)
+        for plan in further:
+            _open(workspace, plan, progress)
             _hold(workspace, plan, children, progress)
         _await_sites(workspace, children, progress)
         children.stop(SERVER)
@@ -121,8 +125,8 @@ def _start_sites(workspace: Workspace, children: Children) -> None:
             children.start(site.id, ["-m", "semfed_secure.demo.misbehave", site.role, *files, *rounds])
 
 
-def _hold(workspace: Workspace, plan: RoundPlan, children: Children, progress: Progress) -> None:
-    """Open one round, close it when everybody who is in time has answered, wait for its consensus."""
+def _open(workspace: Workspace, plan: RoundPlan, progress: Progress) -> None:
+    """Open one round."""
     config = ["--config", str(workspace.server_file)]
     labels = [part for label in workspace.candidates(plan.kind) for part in ("--candidate", label)]
     terms = ["--id", plan.id, "--kind", plan.kind, "--closes-in", str(workspace.scale.round_seconds)]
@@ -130,6 +134,11 @@ def _hold(workspace: Workspace, plan: RoundPlan, children: Children, progress: P
     rule = workspace.scale.terms.get(plan.kind, ())
     run_command(["round", "open", *config, *terms, *prompts, *labels, *rule], environment=OFFLINE)
     progress.say(f"{plan.id} is open: {len(workspace.prompt_set(plan.kind).prompts)} prompts, {plan.kind}")
+
+
+def _hold(workspace: Workspace, plan: RoundPlan, children: Children, progress: Progress) -> None:
+    """Close one round when everybody who is in time has answered, wait for its consensus."""
+    config = ["--config", str(workspace.server_file)]
     punctual = [site for site in workspace.sites if site.role is not SiteRole.LATE]
     in_time = {site.id for site in punctual if plan.id in workspace.rounds(site)}
     with httpx.Client(base_url=workspace.url) as server:

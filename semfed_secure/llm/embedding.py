@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from semfed_secure.llm.loading import find_model, missing_extra
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -39,6 +42,43 @@ class SentenceEmbedder:
         place = {text: number for number, text in enumerate(distinct)}
         found: NDArray[np.float32] = np.asarray(vectors, np.float32)[[place[text] for text in texts]]
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedderDescription:
+    """What a manifest pins of an embedder."""
+
+    name: str
+    weights_digest: Digest
+    dimension: int
+
+
+def describe_embedder(source: str) -> EmbedderDescription:
+    """Name, digest and dimension of an embedder, read from its files; it is loaded only if they do not say.
+
+    Raises:
+        ConfigurationError: as `load_embedder`.
+    """
+    directory = find_model(source)
+    dimension = _pooled_dimension(directory)
+    if dimension is None:
+        loaded = load_embedder(source)
+        return EmbedderDescription(loaded.name, loaded.weights_digest, loaded.dimension)
+    return EmbedderDescription(directory.name, directory_digest(directory), dimension)
+
+
+def _pooled_dimension(directory: Path) -> int | None:
+    """The width of a plain encoder with one way of pooling; None for anything else."""
+    try:
+        modules = json.loads((directory / "modules.json").read_bytes())
+        kinds = [module["type"].rpartition(".")[2] for module in modules]
+        if kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
+            return None
+        pooling = json.loads((directory / modules[1]["path"] / "config.json").read_bytes())
+        ways = sum(value is True for key, value in pooling.items() if key.startswith("pooling_mode_"))
+        return int(pooling["word_embedding_dimension"]) if ways == 1 else None
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def load_embedder(source: str) -> SentenceEmbedder:

@@ -141,7 +141,7 @@ def _embed(
     if embedder is None or manifest.embedder is None:
         raise ConfigurationError("SF101", "a text round needs [embedder] in the server file")
     model = embedder()
-    if model.weights_digest != manifest.embedder.weights_digest:
+    if (model.weights_digest, model.dimension) != (manifest.embedder.weights_digest, manifest.embedder.dimension):
         raise IntegrityError("SF521", "the embedder that the round's manifest pins was expected, found another")
     vectors = np.asarray(model.embed(texts) if texts else (), np.float32)
     return vectors.reshape(len(texts), manifest.embedder.dimension)

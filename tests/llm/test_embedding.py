@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +12,7 @@ import torch
 from transformers import BertConfig, BertModel
 
 from semfed_secure.errors import ConfigurationError
-from semfed_secure.llm.embedding import SentenceEmbedder, load_embedder
+from semfed_secure.llm.embedding import SentenceEmbedder, describe_embedder, load_embedder
 from semfed_secure.llm.files import directory_digest
 from tests.llm import tiny
 
@@ -44,6 +46,31 @@ def test_an_embedder_is_named_by_its_files(embedder: SentenceEmbedder, directory
     assert embedder.name == directory.name
     assert embedder.weights_digest == directory_digest(directory)
     assert embedder.dimension == 24
+
+
+@pytest.mark.parametrize("modes", [("mean_tokens",), ("mean_tokens", "cls_token")])
+def test_what_the_files_say_of_an_embedder_is_what_it_turns_out_to_be(
+    directory: Path, tmp_path: Path, modes: tuple[str, ...]
+) -> None:
+    """Read from a plain encoder's files without loading it; loaded where they leave the width open."""
+    where = tmp_path / "embedder"
+    shutil.copytree(directory, where)
+    kinds = [("", "Transformer"), ("1_Pooling", "Pooling")]
+    prefix = "sentence_transformers.models."
+    modules = [{"idx": n, "name": str(n), "path": p, "type": prefix + kind} for n, (p, kind) in enumerate(kinds)]
+    (where / "modules.json").write_text(json.dumps(modules))
+    (where / "1_Pooling").mkdir()
+    pooling = {"word_embedding_dimension": 24} | {f"pooling_mode_{mode}": True for mode in modes}
+    (where / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
+    loaded = load_embedder(str(where))
+    described = describe_embedder(str(where))
+    assert (described.name, described.weights_digest) == (loaded.name, loaded.weights_digest)
+    assert described.dimension == loaded.dimension == 24 * len(modes)
+
+
+def test_an_embedder_without_a_list_of_modules_is_loaded_to_be_described(directory: Path) -> None:
+    """The library's own default decides then."""
+    assert describe_embedder(str(directory)).dimension == 24
 
 
 def test_vectors_have_length_one_and_equal_texts_are_equal(embedder: SentenceEmbedder) -> None:
