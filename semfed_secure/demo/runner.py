@@ -160,8 +160,11 @@ def _hold(workspace: Workspace, plan: RoundPlan, children: Children, progress: P
 
 
 def _page(server: httpx.Client, plan: RoundPlan) -> Document:
-    """What the server tells everybody about the round."""
-    return dict(server.get(f"/v1/rounds/{plan.id}/status").json())
+    """What the server tells everybody about the round; nothing if it cannot be reached, which `_watch` looks into."""
+    try:
+        return dict(server.get(f"/v1/rounds/{plan.id}/status").json())
+    except httpx.TransportError:
+        return {}
 
 
 def _await_change(
