@@ -1,8 +1,8 @@
 """Is it the consensus that helps? Learning from it beside two controls, on the sites of a finished demo.
 
 ``python benchmarks/controls.py --run demo-run --json`` takes each honest site's privately trained adapter and lets it
-learn the same public prompts three times: with the consensus labels, with its **own answers**, and with the answer of
-a **random admitted site** per prompt (liars included). Everything else is equal. It prints exact match on the held-out
+learn the same public prompts: with the consensus labels, with its **own answers**, and with the answer of a **random
+admitted site** per prompt (liars included; drawn three times and averaged). Everything else is equal. It prints exact match on the held-out
 phrases of known and of missing departments, and paired bootstrap intervals over phrases for the differences.
 
 This reads every site's directory and is therefore no part of a federation: it is a measurement after the fact.
@@ -25,6 +25,7 @@ from semfed_secure.llm.local import LocalModel
 
 ROUND = "round-1"
 OTHERS = ("base", "local", "own answers", "random site")
+DRAWS = 3  # of the random site
 
 
 def read_lines(path: Path) -> list[dict]:
@@ -97,18 +98,19 @@ def main() -> None:
     for name in (name for name in admitted if roles[name] == "honest"):
         site = Site(federation / "sites" / name, set(plans[name]["missing"]))
         learned = [prompt for prompt in prompts if prompt in site.labels]
-        place = {prompt: number for number, prompt in enumerate(prompts)}
-        random_site = rng.integers(0, len(admitted), len(prompts))
         variants = {
             "consensus": {prompt: site.labels[prompt] for prompt in learned},
             "own answers": dict(zip(prompts, answers[name], strict=True)),
-            "random site": {p: str(table[random_site[place[p]], place[p]]) for p in prompts},
         }
         site.model.use_adapter(None)
         right = {"base": site.right(candidates)}
         site.model.use_adapter(site.trained)
         right["local"] = site.right(candidates)
         right |= {variant: site.after(labels, candidates) for variant, labels in variants.items()}
+        drawn = [rng.integers(0, len(admitted), len(prompts)) for _ in range(DRAWS)]
+        picked = [table[draw, np.arange(len(prompts))].tolist() for draw in drawn]
+        after = [site.after(dict(zip(prompts, labels, strict=True)), candidates) for labels in picked]
+        right["random site"] = np.mean(after, axis=0)
         lacks = np.array([row["answer"] in site.missing for row in site.heldout])
         for part, chosen in (("known", ~lacks), ("missing", lacks)):
             scores = {stage: round(100 * float(hits[chosen].mean()), 1) for stage, hits in right.items()}

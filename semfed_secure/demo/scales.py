@@ -7,9 +7,10 @@ from semfed_secure.demo.plan import RoundPlan, Scale, Training
 ROUNDS = (RoundPlan("round-1", "votes"), RoundPlan("round-2", "text"))
 SMOLLM, GEMMA = "smollm2-135m", "gemma-3-270m"
 
-# A liar loses weight by disagreeing, and what it could still tip is left contested: a lead of a quarter of the weight.
+# A liar loses up to half its weight by disagreeing. Among five others a lead of 15 % is more than the half vote it has
+# left, so that what it could tip is contested, and less than one vote, so that two who agree settle what three do not.
 TERMS = {
-    "votes": ("--weights", "agreement", "--min-support", "0.34", "--min-margin", "0.25"),
+    "votes": ("--weights", "agreement", "--min-support", "0.34", "--min-margin", "0.15"),
     "text": ("--min-support", "0.34", "--max-new-tokens", "16"),
 }
 SETTINGS = {

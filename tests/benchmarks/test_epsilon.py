@@ -86,8 +86,8 @@ def test_none_is_the_same_clipping_without_noise(bench) -> None:
 
 
 def test_the_terms_are_those_of_the_demo() -> None:
-    """Weights by agreement, a third of the weight, a lead of a quarter, three clients."""
-    rule = ConsensusRule("weighted_plurality", 3, 340_000, 250_000, 0, 0, "agreement")
+    """Weights by agreement, a third of the weight, a lead of 15 %, three clients."""
+    rule = ConsensusRule("weighted_plurality", 3, 340_000, 150_000, 0, 0, "agreement")
     assert rule_of(FULL) == rule
 
 
