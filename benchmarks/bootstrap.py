@@ -15,8 +15,9 @@ Hits = NDArray[np.bool_] | NDArray[np.float64] | Sequence[bool]
 def gain(sites: Sequence[Sequence[Hits]], rng: np.random.Generator) -> list[float]:
     """By how many points a stage leads the best of its rivals: the mean over sites, and its 95 % interval.
 
-    Each site gives, phrase by phrase, what the stage got right (or how often, of several draws) and then what each rival did. Phrases are drawn anew
-    within every site, all stages of a site together, and the best rival is chosen again in every draw.
+    Each site gives, phrase by phrase, what the stage got right (or how often, of several tries) and then what each
+    rival did. Phrases are drawn anew within every site, all stages of a site together, and the best rival is chosen
+    again in every draw.
     """
     measured, draws = 0.0, np.zeros(DRAWS)
     for site in sites:

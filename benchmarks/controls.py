@@ -2,8 +2,9 @@
 
 ``python benchmarks/controls.py --run demo-run --json`` takes each honest site's privately trained adapter and lets it
 learn the same public prompts: with the consensus labels, with its **own answers**, and with the answer of a **random
-admitted site** per prompt (liars included; drawn three times and averaged). Everything else is equal. It prints exact match on the held-out
-phrases of known and of missing departments, and paired bootstrap intervals over phrases for the differences.
+admitted site** per prompt (liars included; drawn three times and averaged). Everything else is equal. It prints exact
+match on the held-out phrases of known and of missing departments, and paired bootstrap intervals over phrases for the
+differences.
 
 This reads every site's directory and is therefore no part of a federation: it is a measurement after the fact.
 """
