@@ -74,6 +74,14 @@ CATALOGUE: dict[str, ErrorCode] = {
         SF121=("key file cannot be opened", "check the passphrase and that the file is whole"),
         SF122=("key file is readable by others", "set its mode to 0600"),
         SF123=("a file stands where a new one was to be written", "choose another place; keys are never overwritten"),
+        SF124=(
+            "TLS certificate or key cannot be used",
+            "have `semfed federation issue-tls` issue a current one, for the key that lies beside it",
+        ),
+        SF125=(
+            "signing key outside of the key files cannot be used",
+            "check its address, the token or service, and the file of its PIN; a wrong PIN may lock a token",
+        ),
         # -- SF13x models
         SF131=("model cannot be loaded", "give a directory or hub name that holds safetensors weights"),
         SF132=("model architecture is not supported for this use", "use a decoder-only causal language model"),
@@ -103,7 +111,10 @@ CATALOGUE: dict[str, ErrorCode] = {
         SF305=("manifest differs from the one signed", "fetch the round's manifest again"),
         SF306=("sender is not a valid member for this role", "enrol, or ask the federation root why not"),
         SF307=("signatures do not both verify", "check the member's keys"),
-        SF308=("recipient is not this server", "seal to the key that the manifest names"),
+        SF308=(
+            "recipient is not the key of this round, or that key is destroyed",
+            "seal to the key that the manifest carries",
+        ),
         SF309=("another contribution of this member stands already", "one contribution per member and round"),
         SF310=("declared privacy is below the round's floor", "use a mechanism and budget that the manifest allows"),
         SF311=("ciphertext differs from the signed digest", "send the bytes that were signed"),
@@ -111,6 +122,7 @@ CATALOGUE: dict[str, ErrorCode] = {
         SF313=("payload differs from its commitment", "send the payload that was committed to"),
         SF314=("outputs have the wrong shape or values", "answer exactly the prompt set of the round"),
         SF315=("content gate refused an output", "release no output that holds identifiers or control characters"),
+        SF316=("what was committed to was not opened in time", "collect while the round is opening"),
         # -- SF32x what a client refuses of a server
         SF322=("roster does not verify, has expired, or is older than one already seen", "ask the federation root"),
         SF323=("server log is not an extension of the one already seen", "stop; report it to the federation root"),
@@ -119,13 +131,32 @@ CATALOGUE: dict[str, ErrorCode] = {
         SF326=("receipt does not verify", "stop; report it to the federation root"),
         SF327=("prompt set differs from its digest", "fetch it again; report it if it stays so"),
         SF328=("log checkpoint or log proof does not verify", "do not rely on it; report it to the federation root"),
+        SF329=("closed commitments do not verify or lack this site's own", "stop; report it to the federation root"),
         SF331=("member record does not verify", "create the record again with all its keys"),
+        SF332=("enrolment token is unknown here, or of another member", "ask the federation root for a token"),
+        SF333=("enrolment token has expired", "ask the federation root for a new token"),
+        SF334=("enrolment token was used before", "ask the federation root who used it, and for a new token"),
+        SF335=(
+            "new keys are vouched for by nobody",
+            "send a request that was made with a token, or rotate with the key before",
+        ),
     ),
     "SF341": ErrorCode(
         "server cannot be reached", "check the network and try again", ExitCode.TRANSPORT, retryable=True
     ),
     "SF342": ErrorCode("server refused the request", "read the code it gave", ExitCode.TRANSPORT),
     "SF343": ErrorCode("model endpoint failed", "check the endpoint and try again", ExitCode.TRANSPORT, retryable=True),
+    # -- SF344-SF348 connections
+    **_rows(
+        ExitCode.TRUST,
+        SF344=("the server's TLS certificate does not verify", "correct `server.ca` and the URL, or ask the operator"),
+        SF345=("the server refused this side's TLS certificate", "have a current one issued; name it in `[server]`"),
+        SF346=("TLS certificate names another member than the sender", "use the certificate of the member that signs"),
+    ),
+    "SF347": ErrorCode(
+        "too many requests", "wait as long as `Retry-After` says", ExitCode.TRANSPORT, retryable=True
+    ),
+    "SF348": ErrorCode("server is busy or stopping", "try again in a moment", ExitCode.TRANSPORT, retryable=True),
     # -- SF4xx rounds ---------------------------------------------------------------------------
     "SF401": ErrorCode("round is not ready for this step", "try again later", ExitCode.NOT_READY, retryable=True),
     "SF402": ErrorCode("too few admitted contributions", "open another round with more clients", ExitCode.NOT_READY),

@@ -47,7 +47,7 @@ class Bodies:
         Raises:
             BusyError: the peer has `BODIES_OF_ONE_PEER` places already.
         """
-        peer = _peer(host)
+        peer = network_of(host)
         if self._count[peer] >= BODIES_OF_ONE_PEER:
             raise BusyError
         self._count[peer] += 1
@@ -104,7 +104,7 @@ class Body:
         return False
 
 
-def _peer(host: str) -> str:
+def network_of(host: str) -> str:
     """The address, or, of IPv6, the network of 64 bits, in which one machine may take any address."""
     try:
         address = ipaddress.ip_address(host)

@@ -64,11 +64,20 @@ class LimitsSection(Section):
         max_body_bytes: Largest request body, refused while it streams in; a round's own limit may be lower.
         max_open_rounds: Rounds that are not published or aborted.
         max_rejections: Refused contributions of one member in one round that are logged one by one.
+        address_rate: Requests per second of one address (of IPv6, one network of 64 bits); more are told when to come
+            again.
+        address_burst: How many it may make at once after a pause.
+        member_rate: The same for one member, where its TLS certificate names it.
+        member_burst: Likewise.
     """
 
     max_body_bytes: Annotated[int, Field(ge=1_024, le=128 * 1024 * 1024)] = 64 * 1024 * 1024
     max_open_rounds: Annotated[int, Field(ge=1, le=1_000)] = 16
     max_rejections: Annotated[int, Field(ge=1, le=1_000)] = 8
+    address_rate: Annotated[int, Field(ge=1, le=100_000)] = 100
+    address_burst: Annotated[int, Field(ge=1, le=100_000)] = 400
+    member_rate: Annotated[int, Field(ge=1, le=100_000)] = 20
+    member_burst: Annotated[int, Field(ge=1, le=100_000)] = 100
 
 
 class EmbedderSection(Section):
