@@ -1,61 +1,33 @@
 """Keys and key ids: what signs, what verifies, what seals, what opens.
 
 A key is a whole suite's worth of keys under one id, so no half of a hybrid can be used, listed, or replaced alone.
-Private keys are seeds of 32 bytes per algorithm; they never show their material (`semfed_secure.crypto.private`).
+Private keys are 32 bytes per algorithm; they never show their material (`semfed_secure.crypto.private`).
 """
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import TypeAlias
+from typing import TYPE_CHECKING
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hpke
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey, MLDSA65PublicKey
-from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM768PublicKey
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-
-from semfed_secure.crypto.private import PrivateKey
+from semfed_secure.crypto.kems import SECRET_BYTES
+from semfed_secure.crypto.parts import SEED_BYTES, PrivatePart, PublicPart, SoftwarePart
+from semfed_secure.crypto.private import PrivateKey, Secret
+from semfed_secure.crypto.suites import MAX_PARTS, SUITES, Suite
 from semfed_secure.errors import PeerError
 from semfed_secure.ids import KeyId, hex_digest, sha256
 from semfed_secure.wire.cbor import Limits
 from semfed_secure.wire.cose import Algorithm
-from semfed_secure.wire.schema import Message, choice, many, octets, record
+from semfed_secure.wire.schema import Codec, Message, WireValueError, choice, many, octets, record, whole
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-class Suite(StrEnum):
-    """A named set of algorithms that are used together."""
+    from semfed_secure.crypto.kems import KemPrivate, KemPublic
+    from semfed_secure.wire.cbor import Value
 
-    HYBRID_PQ = "hybrid-pq"
+__all__ = ["KEY_LIMITS", "OpeningKey", "SealingKey", "SigningKey", "Suite", "VerificationKey"]
 
-
-SUITE_ALGORITHMS: dict[Suite, tuple[Algorithm, ...]] = {
-    Suite.HYBRID_PQ: (Algorithm.ED25519, Algorithm.ML_DSA_65),
-}
-"""The signature algorithms of each suite, in the order in which a message carries them: all must verify."""
-
-SEED_BYTES = 32
-_MLKEM768_PUBLIC_BYTES, _X25519_PUBLIC_BYTES = 1_184, 32
-SEALING_KEY_BYTES = _MLKEM768_PUBLIC_BYTES + _X25519_PUBLIC_BYTES
 KEY_LIMITS = Limits(max_bytes=4 * 1024)
-
-_AnyPrivate: TypeAlias = Ed25519PrivateKey | MLDSA65PrivateKey
-_AnyPublic: TypeAlias = Ed25519PublicKey | MLDSA65PublicKey
-
-
-def _load_private(algorithm: Algorithm, seed: bytes) -> _AnyPrivate:
-    if algorithm is Algorithm.ED25519:
-        return Ed25519PrivateKey.from_private_bytes(seed)
-    return MLDSA65PrivateKey.from_seed_bytes(seed)
-
-
-def _load_public(algorithm: Algorithm, data: bytes) -> _AnyPublic:
-    if algorithm is Algorithm.ED25519:
-        return Ed25519PublicKey.from_public_bytes(data)
-    return MLDSA65PublicKey.from_public_bytes(data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +35,22 @@ class VerificationKey:
     """The public keys of one suite under one id.
 
     Attributes:
-        suite: Names the algorithms.
-        parts: One raw public key per algorithm of the suite, in its order.
+        suite: Names the algorithms that may go together.
+        parts: One public key per algorithm, in the order of a row of `semfed_secure.crypto.suites.SUITES`.
     """
 
     suite: Suite
-    parts: tuple[bytes, ...]
+    parts: tuple[PublicPart, ...]
 
     @property
     def key_id(self) -> KeyId:
-        """``sha256:`` of the encoded key; covers the suite and every part."""
+        """``sha256:`` of the encoded key; covers the suite, and every part with its algorithm."""
         return KeyId(hex_digest(sha256(self.encode())))
+
+    @property
+    def algorithms(self) -> tuple[Algorithm, ...]:
+        """The algorithms whose signatures a message of this key carries, in this order: all must verify."""
+        return tuple(part.algorithm for part in self.parts)
 
     def encode(self) -> bytes:
         """The deterministic bytes of this key."""
@@ -81,58 +58,83 @@ class VerificationKey:
 
     @classmethod
     def parse(cls, data: bytes) -> VerificationKey:
-        """Read a key back, refusing any part that is not a key of its algorithm.
+        """Read a key back, refusing algorithms that are not the suite's and any part that is no key of its algorithm.
 
         Raises:
             PeerError: ``SF301``, ``SF302`` or ``SF303``.
         """
         key = _VERIFICATION_KEY.parse(data)
         try:
-            _load_parts(key)
+            for part in key.parts:
+                part.load()
         except ValueError:
             raise PeerError("SF302", f"the public keys of suite {key.suite} were expected") from None
         return key
 
-    def verifies(self, algorithm: Algorithm, signature: bytes, data: bytes) -> bool:
-        """Whether one part's ``signature`` over ``data`` is good.
-
-        One good part proves nothing about the message: use `semfed_secure.crypto.signing.verify`.
-        """
-        try:
-            _load_parts(self)[SUITE_ALGORITHMS[self.suite].index(algorithm)].verify(signature, data)
-        except (InvalidSignature, ValueError):
-            return False
-        return True
-
-
-def _load_parts(key: VerificationKey) -> list[_AnyPublic]:
-    return [_load_public(*pair) for pair in zip(SUITE_ALGORITHMS[key.suite], key.parts, strict=True)]
-
 
 class SigningKey(PrivateKey):
-    """The private keys of one suite: signs as one member."""
+    """The private keys of one suite: signs as one member.
+
+    The classical part may lie outside this process, in a token or a key service; the others never do.
+    """
 
     __slots__ = ("_parts", "_public")
 
-    def __init__(self, suite: Suite, seeds: tuple[bytes, ...]) -> None:
-        """Build from one 32-byte seed per algorithm; use `generate` or a key file instead."""
-        self._parts = [_load_private(*pair) for pair in zip(SUITE_ALGORITHMS[suite], seeds, strict=True)]
-        self._public = VerificationKey(suite, tuple(part.public_key().public_bytes_raw() for part in self._parts))
-
-    @classmethod
-    def generate(cls, suite: Suite = Suite.HYBRID_PQ) -> SigningKey:
-        """A new key from the operating system's generator."""
-        generated = (Ed25519PrivateKey.generate(), MLDSA65PrivateKey.generate())
-        return cls(suite, tuple(key.private_bytes_raw() for key in generated))
-
-    @classmethod
-    def from_secret(cls, suite: Suite, secret: bytes) -> SigningKey:
-        """The key that `export_secret` gave.
+    def __init__(self, suite: Suite, parts: Sequence[PrivatePart]) -> None:
+        """Put ``parts`` together; use `generate` or a key file instead.
 
         Raises:
-            ValueError: ``secret`` is not one seed per algorithm.
+            ValueError: Their algorithms are not a row of the suite.
         """
-        return cls(suite, tuple(secret[at : at + SEED_BYTES] for at in range(0, len(secret), SEED_BYTES)))
+        self._parts = tuple(parts)
+        self._public = VerificationKey(suite, tuple(part.public for part in self._parts))
+        if self._public.algorithms not in SUITES[suite].signatures:
+            raise ValueError(f"the algorithms of suite {suite} were expected")
+
+    @classmethod
+    def generate(cls, suite: Suite = Suite.HYBRID_PQ, *, outside: PrivatePart | None = None) -> SigningKey:
+        """A new key from the operating system's generator, around the first part if that lies ``outside``.
+
+        Raises:
+            ValueError: The suite has no place for the algorithm of ``outside``.
+        """
+        rows = SUITES[suite].signatures
+        if outside is None:
+            return cls(suite, [SoftwarePart.generate(algorithm) for algorithm in rows[0]])
+        fitting = [row for row in rows if row[0] is outside.public.algorithm]
+        if not fitting:
+            raise ValueError(f"a key for suite {suite} was expected, found one for {outside.public.algorithm.name}")
+        return cls(suite, [outside, *(SoftwarePart.generate(algorithm) for algorithm in fitting[0][1:])])
+
+    @classmethod
+    def from_secret(
+        cls,
+        suite: Suite,
+        secret: bytes,
+        *,
+        algorithms: tuple[Algorithm, ...] | None = None,
+        outside: PrivatePart | None = None,
+    ) -> SigningKey:
+        """The key that `export_secret` gave, around the first part if that lies ``outside``.
+
+        Args:
+            suite: Its suite.
+            secret: The parts that do not lie outside.
+            algorithms: Its algorithms; without them those that the suite's keys usually have.
+            outside: Its first part, in a token or a key service.
+
+        Raises:
+            ValueError: ``secret`` is not one private key per algorithm.
+        """
+        hidden = Secret(secret)
+        del secret  # a traceback that shows locals shows nothing of it
+        row = algorithms or SUITES[suite].signatures[0]
+        first: list[PrivatePart] = [] if outside is None else [outside]
+        inside = row[len(first) :]
+        if len(hidden.reveal()) != SEED_BYTES * len(inside):
+            raise ValueError(f"{len(inside)} private keys of {SEED_BYTES} bytes were expected")
+        seeds = (hidden.reveal()[SEED_BYTES * at : SEED_BYTES * (at + 1)] for at in range(len(inside)))
+        return cls(suite, [*first, *map(SoftwarePart.from_seed, inside, seeds)])
 
     @property
     def public(self) -> VerificationKey:
@@ -145,17 +147,17 @@ class SigningKey(PrivateKey):
         return self._public.key_id
 
     def export_secret(self) -> bytes:
-        """One seed of 32 bytes per algorithm; see `PrivateKey.export_secret`."""
-        return b"".join(part.private_bytes_raw() for part in self._parts)
+        """The parts in this process, 32 bytes each; see `PrivateKey.export_secret`."""
+        return b"".join(part.export_seed() for part in self._parts if isinstance(part, SoftwarePart))
 
-    def sign_part(self, algorithm: Algorithm, data: bytes) -> bytes:
-        """One algorithm's signature over ``data``; see `semfed_secure.crypto.signing.sign` for a whole one."""
-        return self._parts[SUITE_ALGORITHMS[self._public.suite].index(algorithm)].sign(data)
+    def sign_parts(self, messages: Sequence[bytes]) -> list[bytes]:
+        """Each algorithm's signature over its message; see `semfed_secure.crypto.signing.sign` for a whole one."""
+        return [part.sign(message) for part, message in zip(self._parts, messages, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
 class SealingKey:
-    """The public key that outputs are sealed to: X-Wing, ML-KEM-768 and X25519 together."""
+    """The public key that outputs are sealed to."""
 
     suite: Suite
     raw: bytes
@@ -165,62 +167,64 @@ class SealingKey:
         """``sha256:`` of the encoded key."""
         return KeyId(hex_digest(sha256(self.encode())))
 
+    @property
+    def overhead_bytes(self) -> int:
+        """How much longer a blob sealed to this key is than its plaintext."""
+        return SUITES[self.suite].kem.overhead
+
     def encode(self) -> bytes:
         """The deterministic bytes of this key."""
         return _SEALING_KEY.encode(self)
 
     @classmethod
     def parse(cls, data: bytes) -> SealingKey:
-        """Read a key back, refusing one that is not an X-Wing public key or whose X25519 point has low order.
+        """Read a key back, refusing one that is not a public key of its suite or would make sealing weak.
 
         Raises:
             PeerError: ``SF301``, ``SF302`` or ``SF303``.
         """
         key = _SEALING_KEY.parse(data)
         try:
-            key.hpke_key()
-            # A low-order point would make the classical half of every sealing a constant.
-            X25519PrivateKey.generate().exchange(X25519PublicKey.from_public_bytes(key.raw[_MLKEM768_PUBLIC_BYTES:]))
+            SUITES[key.suite].kem.check(key.raw)
         except ValueError:
-            raise PeerError("SF302", "an X-Wing public key was expected") from None
+            raise PeerError("SF302", f"a sealing key of suite {key.suite} was expected") from None
         return key
 
-    def hpke_key(self) -> hpke.MLKEM768X25519PublicKey:
+    def hpke_key(self) -> KemPublic:
         """This key as the HPKE implementation wants it."""
-        mlkem = MLKEM768PublicKey.from_public_bytes(self.raw[:_MLKEM768_PUBLIC_BYTES])
-        return hpke.MLKEM768X25519PublicKey(mlkem, X25519PublicKey.from_public_bytes(self.raw[_MLKEM768_PUBLIC_BYTES:]))
+        return SUITES[self.suite].kem.public(self.raw)
 
 
 class OpeningKey(PrivateKey):
-    """The private X-Wing key: opens what was sealed to its public half."""
+    """The private half of a `SealingKey`: opens what was sealed to it."""
 
-    __slots__ = ("_hpke_key", "_public", "_seed")
+    __slots__ = ("_hpke_key", "_public", "_secret")
 
-    def __init__(self, suite: Suite, seed: bytes) -> None:
-        """Expand the 32-byte seed form of X-Wing (draft-connolly-cfrg-xwing-kem section 5.2)."""
-        if len(seed) != SEED_BYTES:
-            raise ValueError(f"a seed of {SEED_BYTES} bytes was expected")
-        expanded = hashlib.shake_256(seed).digest(96)
-        mlkem = MLKEM768PrivateKey.from_seed_bytes(expanded[:64])
-        curve = X25519PrivateKey.from_private_bytes(expanded[64:])
-        self._seed = seed
-        self._hpke_key = hpke.MLKEM768X25519PrivateKey(mlkem, curve)
-        raw = mlkem.public_key().public_bytes_raw() + curve.public_key().public_bytes_raw()
+    def __init__(self, suite: Suite, secret: Secret) -> None:
+        """Load 32 bytes of private key; use `generate` or a key file instead.
+
+        Raises:
+            ValueError: They are no private key of the suite.
+        """
+        self._secret = secret
+        self._hpke_key, raw = SUITES[suite].kem.private(secret.reveal())
         self._public = SealingKey(suite, raw)
 
     @classmethod
     def generate(cls, suite: Suite = Suite.HYBRID_PQ) -> OpeningKey:
         """A new key from the operating system's generator."""
-        return cls(suite, X25519PrivateKey.generate().private_bytes_raw())
+        return cls(suite, Secret(SUITES[suite].kem.generate()))
 
     @classmethod
     def from_seed(cls, seed: bytes, suite: Suite = Suite.HYBRID_PQ) -> OpeningKey:
-        """The key of a 32-byte seed.
+        """The key that `export_secret` gave.
 
         Raises:
-            ValueError: ``seed`` has another length.
+            ValueError: ``seed`` is no private key of the suite.
         """
-        return cls(suite, seed)
+        hidden = Secret(seed)
+        del seed
+        return cls(suite, hidden)
 
     @property
     def public(self) -> SealingKey:
@@ -233,23 +237,52 @@ class OpeningKey(PrivateKey):
         return self._public.key_id
 
     def export_secret(self) -> bytes:
-        """The seed; see `PrivateKey.export_secret`."""
-        return self._seed
+        """The private key, 32 bytes; see `PrivateKey.export_secret`."""
+        return self._secret.reveal()
 
-    def hpke_key(self) -> hpke.MLKEM768X25519PrivateKey:
+    def hpke_key(self) -> KemPrivate:
         """This key as the HPKE implementation wants it."""
         return self._hpke_key
 
 
+def _pack_algorithm(algorithm: Algorithm) -> Value:
+    return int(algorithm)
+
+
+def _unpack_algorithm(value: Value) -> Algorithm:
+    try:
+        return Algorithm(whole(-(2**31), 2**31 - 1).unpack(value))
+    except ValueError:
+        raise WireValueError("an algorithm that this version knows was expected") from None
+
+
+def _of_one_row(key: VerificationKey) -> None:
+    if key.algorithms not in SUITES[key.suite].signatures:
+        raise WireValueError(f"the algorithms of suite {key.suite} were expected")
+
+
+def _of_its_length(key: SealingKey) -> None:
+    if len(key.raw) != SUITES[key.suite].kem.public_bytes:
+        raise WireValueError(f"a sealing key of suite {key.suite} was expected")
+
+
+_PART = record(
+    PublicPart,
+    {1: ("algorithm", Codec(_pack_algorithm, _unpack_algorithm)), 2: ("raw", octets(32, 1_952))},
+)
 _VERIFICATION_KEY = Message(
     "semfed/verification-key",
     1,
-    record(VerificationKey, {2: ("suite", choice(Suite)), 3: ("parts", many(octets(32, 1_952), 2, 1))}),
+    record(VerificationKey, {2: ("suite", choice(Suite)), 3: ("parts", many(_PART, MAX_PARTS, 1))}, _of_one_row),
     KEY_LIMITS,
 )
 _SEALING_KEY = Message(
     "semfed/sealing-key",
     1,
-    record(SealingKey, {2: ("suite", choice(Suite)), 3: ("raw", octets(SEALING_KEY_BYTES))}),
+    record(
+        SealingKey,
+        {2: ("suite", choice(Suite)), 3: ("raw", octets(2 * SECRET_BYTES, KEY_LIMITS.max_bytes))},
+        _of_its_length,
+    ),
     KEY_LIMITS,
 )

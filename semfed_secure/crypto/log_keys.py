@@ -17,7 +17,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey, MLDSA44PublicKey
 
-from semfed_secure.crypto.private import PrivateKey
+from semfed_secure.crypto.private import PrivateKey, Secret
 from semfed_secure.errors import PeerError
 from semfed_secure.ids import KeyId, hex_digest, sha256
 
@@ -130,7 +130,9 @@ class LogSigningKey(PrivateKey):
         Raises:
             ValueError: ``secret`` is not two seeds of 32 bytes.
         """
-        return cls(name, secret[:32], secret[32:])
+        hidden = Secret(secret)
+        del secret  # a traceback that shows locals shows nothing of it
+        return cls(name, hidden.reveal()[:32], hidden.reveal()[32:])
 
     @property
     def name(self) -> str:

@@ -9,8 +9,31 @@ if TYPE_CHECKING:
     from semfed_secure.ids import KeyId
 
 
-class Secret:
-    """Bytes that no ``repr``, traceback with locals, pickle or copy shows; `reveal` is the one way to them."""
+class Undisclosed:
+    """Base of everything that holds secret bytes.
+
+    They cannot reach a log, a pickle, a traceback with locals or a copy by accident: ``repr`` shows the type,
+    pickling and copying raise, and there is no ``__dict__`` to walk. They are not protected from a debugger or from
+    a reader of this process's memory; Python cannot promise to erase them.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        """The type, and nothing of the content."""
+        return f"<{type(self).__name__}>"
+
+    def __reduce_ex__(self, protocol: SupportsIndex, /) -> NoReturn:
+        """Refuse pickling and copying.
+
+        Raises:
+            TypeError: Always.
+        """
+        raise TypeError(f"a {type(self).__name__} is neither pickled nor copied")
+
+
+class Secret(Undisclosed):
+    """Bytes behind `reveal`, which is the one way to them."""
 
     __slots__ = ("_content",)
 
@@ -22,26 +45,9 @@ class Secret:
         """The content."""
         return self._content
 
-    def __repr__(self) -> str:
-        """A fixed text."""
-        return "<Secret>"
 
-    def __reduce_ex__(self, protocol: SupportsIndex, /) -> NoReturn:
-        """Refuse pickling and copying.
-
-        Raises:
-            TypeError: Always.
-        """
-        raise TypeError("a Secret is neither pickled nor copied")
-
-
-class PrivateKey(ABC):
-    """Base of the private keys.
-
-    The material cannot reach a log, a pickle, a traceback or a copy by accident: ``repr`` shows the public key
-    id, pickling and copying raise, and there is no ``__dict__`` to walk. It is not protected from a debugger or
-    from a reader of this process's memory; Python cannot promise to erase it.
-    """
+class PrivateKey(Undisclosed, ABC):
+    """Base of the keys that key files keep."""
 
     __slots__ = ()
 
@@ -57,11 +63,3 @@ class PrivateKey(ABC):
     def __repr__(self) -> str:
         """The public key id, never the material."""
         return f"<{type(self).__name__} {self.key_id}>"
-
-    def __reduce_ex__(self, protocol: SupportsIndex, /) -> NoReturn:
-        """Refuse pickling and copying.
-
-        Raises:
-            TypeError: Always.
-        """
-        raise TypeError(f"a {type(self).__name__} is neither pickled nor copied: load it from its key file instead")

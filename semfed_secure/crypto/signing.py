@@ -1,7 +1,8 @@
-"""Hybrid signatures: one message, both algorithms of a suite, one key; all must verify.
+"""Signatures: one message, every algorithm of a key, one key; all must verify.
 
 A signature covers the message type, the suite, the algorithm, the key id and the payload (RFC 9052), so it cannot
-be stripped to its weaker half, mixed with another member's, or shown as the signature of another kind of message.
+be stripped to its weaker half, relabelled as one of another suite, mixed with another member's, or shown as the
+signature of another kind of message.
 """
 
 from __future__ import annotations
@@ -9,11 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NoReturn
 
-from semfed_secure.crypto.keys import SUITE_ALGORITHMS, SigningKey, VerificationKey
+from semfed_secure.crypto.suites import MAX_PARTS
 from semfed_secure.errors import PeerError
 from semfed_secure.ids import KeyId, parse_digest
 from semfed_secure.wire.cose import (
-    Algorithm,
     MessageType,
     Signature,
     SignedMessage,
@@ -26,9 +26,8 @@ from semfed_secure.wire.cose import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from semfed_secure.crypto.keys import SigningKey, VerificationKey
     from semfed_secure.wire.cbor import Limits
-
-_SIGNATURES_PER_KEY = max(map(len, SUITE_ALGORITHMS.values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,7 @@ class VerifiedBySeveral:
 
 
 def sign(message_type: MessageType, payload: bytes, key: SigningKey) -> bytes:
-    """Sign ``payload`` as ``message_type`` with every algorithm of the key's suite.
+    """Sign ``payload`` as ``message_type`` with every algorithm of ``key``.
 
     ML-DSA signatures are randomised: signing twice gives different bytes around the same payload.
     """
@@ -57,18 +56,14 @@ def sign(message_type: MessageType, payload: bytes, key: SigningKey) -> bytes:
 
 def sign_by_all(message_type: MessageType, payload: bytes, keys: Sequence[SigningKey]) -> bytes:
     """Sign ``payload`` with several keys, in the order of ``keys``."""
-    signatures = [
-        _sign_part(message_type, payload, key, algorithm)
-        for key in keys
-        for algorithm in SUITE_ALGORITHMS[key.public.suite]
-    ]
+    signatures = [signature for key in keys for signature in _signatures(message_type, payload, key)]
     return encode_signed(SignedMessage(payload, tuple(signatures)))
 
 
 def verify(message_type: MessageType, data: bytes, keys: Sequence[VerificationKey], *, limits: Limits) -> Verified:
     """Verify a message that one of ``keys`` signed, and return its payload.
 
-    Every algorithm of that key's suite has verified, over this payload and this message type, and no other
+    Every algorithm of that key has verified, over this payload and this message type, and no other
     signature stands in the message.
 
     Args:
@@ -95,12 +90,12 @@ def verify_by_several(
 ) -> VerifiedBySeveral:
     """Verify a message that some of ``keys`` signed; the caller judges whether these are enough.
 
-    Every signature in the message has verified, each key's suite is complete, and no key counts twice.
+    Every signature in the message has verified, each key's algorithms are complete, and no key counts twice.
 
     Raises:
         PeerError: As `verify`.
     """
-    message = parse_signed(data, limits=signed_limits(limits, max_signers * _SIGNATURES_PER_KEY))
+    message = parse_signed(data, limits=signed_limits(limits, max_signers * MAX_PARTS))
     if len(message.payload) > limits.max_bytes:
         raise PeerError("SF301", f"a payload of at most {limits.max_bytes} bytes was expected")
     known = {bytes(parse_digest(key.key_id)): key for key in keys}
@@ -110,32 +105,30 @@ def verify_by_several(
         key = known.pop(rest[0].key_id, None)
         if key is None or len(signers) == max_signers:
             _refuse("by the expected keys, each once")
-        count = len(SUITE_ALGORITHMS[key.suite])
-        _verify_suite(message_type, message.payload, rest[:count], key)
+        count = len(key.parts)
+        _verify_all(message_type, message.payload, rest[:count], key)
         signers.add(key.key_id)
         rest = rest[count:]
     return VerifiedBySeveral(message.payload, frozenset(signers))
 
 
-def _verify_suite(
+def _verify_all(
     message_type: MessageType, payload: bytes, signatures: tuple[Signature, ...], key: VerificationKey
 ) -> None:
-    algorithms = SUITE_ALGORITHMS[key.suite]
-    if tuple(signature.algorithm for signature in signatures) != algorithms:
-        _refuse(f"by every algorithm of suite {key.suite}")
+    if tuple(signature.algorithm for signature in signatures) != key.algorithms:
+        _refuse("by every algorithm of the key")
     if any(KeyId(f"sha256:{signature.key_id.hex()}") != key.key_id for signature in signatures):
         _refuse("of one key")
-    for algorithm, signature in zip(algorithms, signatures, strict=True):
-        signed = sig_structure(message_type, key.suite, signature, payload)
-        if not key.verifies(algorithm, signature.value, signed):
+    for part, signature in zip(key.parts, signatures, strict=True):
+        if not part.verifies(signature.value, sig_structure(message_type, key.suite, signature, payload)):
             _refuse("that verify")
 
 
-def _sign_part(message_type: MessageType, payload: bytes, key: SigningKey, algorithm: Algorithm) -> Signature:
-    unsigned = Signature(algorithm, parse_digest(key.key_id), b"")
-    return replace(
-        unsigned, value=key.sign_part(algorithm, sig_structure(message_type, key.public.suite, unsigned, payload))
-    )
+def _signatures(message_type: MessageType, payload: bytes, key: SigningKey) -> list[Signature]:
+    suite, key_id = key.public.suite, parse_digest(key.key_id)
+    unsigned = [Signature(algorithm, key_id, b"") for algorithm in key.public.algorithms]
+    signed = key.sign_parts([sig_structure(message_type, suite, signature, payload) for signature in unsigned])
+    return [replace(signature, value=value) for signature, value in zip(unsigned, signed, strict=True)]
 
 
 def _refuse(expectation: str) -> NoReturn:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import os
 import secrets
-from typing import TYPE_CHECKING, NoReturn, SupportsIndex
+from typing import TYPE_CHECKING
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
+
+from semfed_secure.crypto.private import Undisclosed
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers import CipherContext
@@ -42,11 +44,11 @@ def _this_process() -> tuple[int, int]:
     return os.getpid(), _forks
 
 
-class ChaChaStream:
+class ChaChaStream(Undisclosed):
     """Unpredictable 64-bit words, from the ChaCha20 keystream (RFC 8439, nonce and first block zero).
 
     Words are uniform and independent to anyone without the key; no word is given twice, in this process or in one
-    forked from it. One stream belongs to one thread.
+    forked from it; a copy would give words twice and cannot be made. One stream belongs to one thread.
     """
 
     __slots__ = ("_cipher", "_fixed", "_process", "_words_left")
@@ -91,15 +93,3 @@ class ChaChaStream:
         self._cipher: CipherContext = Cipher(algorithms.ChaCha20(key, bytes(16)), mode=None).encryptor()
         self._process = _this_process()
         self._words_left = _WORDS_PER_KEY
-
-    def __repr__(self) -> str:
-        """The type, and nothing of the state."""
-        return "<ChaChaStream>"
-
-    def __reduce_ex__(self, protocol: SupportsIndex, /) -> NoReturn:
-        """Refuse pickling and copying: two streams with one state would give the same noise twice.
-
-        Raises:
-            TypeError: Always.
-        """
-        raise TypeError("a ChaChaStream is neither pickled nor copied: call ChaChaStream.from_system() instead")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from semfed_secure.clock import to_ms
 from semfed_secure.crypto.key_files import load_log_key, load_opening_key, load_signing_key, save_key
-from semfed_secure.crypto.keys import OpeningKey, SigningKey
+from semfed_secure.crypto.keys import OpeningKey, SigningKey, Suite
 from semfed_secure.crypto.log_keys import LogSigningKey
 from semfed_secure.crypto.private import Secret
 from semfed_secure.errors import ConfigurationError
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
     from pathlib import Path
 
+    from semfed_secure.crypto.key_files import OpenPart
+    from semfed_secure.crypto.parts import PrivatePart
     from semfed_secure.ids import FederationId, MemberId
 
 SIGNING_FILE, OPENING_FILE, LOG_FILE, RECORD_FILE = "signing.key", "opening.key", "log.key", "member.record"
@@ -47,18 +49,22 @@ def create_member_keys(
     now: datetime,
     valid_for: timedelta,
     sequence: int = 1,
+    suite: Suite = Suite.HYBRID_PQ,
+    outside: PrivatePart | None = None,
 ) -> MemberKeys:
     """Generate a member's keys, keep them in ``directory``, and write the record for its federation root.
 
-    No existing file is touched. For new keys of a known member, use a new directory and a higher ``sequence``.
+    No existing file is touched. For new keys of a known member, use a new directory and a higher ``sequence``. The
+    part of the signing key that lies ``outside`` is used where it is; all other keys are in the files.
 
     Raises:
-        ConfigurationError: ``SF105`` a field is out of range; ``SF123`` a key file exists; ``SF102`` cannot write.
+        ConfigurationError: ``SF105`` a field is out of range; ``SF123`` a key file exists; ``SF102`` cannot write;
+            ``SF125`` the part outside does not sign, or is not of the suite.
     """
     hidden = Secret(passphrase)
     del passphrase
-    signing, log = SigningKey.generate(), _log_key(domain, federation, member_id)
-    opening = OpeningKey.generate() if roles & ROLES_THAT_OPEN else None
+    signing, log = _signing_key(suite, outside), _log_key(domain, federation, member_id)
+    opening = OpeningKey.generate(suite) if roles & ROLES_THAT_OPEN else None
     record = MemberRecord(
         federation=federation,
         member_id=member_id,
@@ -92,18 +98,23 @@ def load_member_record(directory: Path) -> MemberRecord:
     return verify_record(read_bounded(directory / RECORD_FILE, MAX_RECORD_BYTES))
 
 
-def load_member_keys(directory: Path, passphrase: bytes) -> MemberKeys:
+def load_member_keys(directory: Path, passphrase: bytes, *, outside: OpenPart | None = None) -> MemberKeys:
     """Load a member's record and its private keys, which are exactly those that the record names.
+
+    Args:
+        directory: The key directory.
+        passphrase: Of its key files.
+        outside: Finds the classical part of the signing key if no file holds it.
 
     Raises:
         ConfigurationError: ``SF102`` a file is missing; ``SF122`` others can read one; ``SF121`` wrong passphrase,
-            a damaged file, or a key that is not the record's.
+            a damaged file, or a key that is not the record's; ``SF125`` the part outside, see `load_signing_key`.
         PeerError: ``SF331``.
     """
     hidden = Secret(passphrase)
     del passphrase
     record = load_member_record(directory)
-    signing = load_signing_key(directory / SIGNING_FILE, hidden.reveal())
+    signing = load_signing_key(directory / SIGNING_FILE, hidden.reveal(), outside=outside)
     log = load_log_key(directory / LOG_FILE, hidden.reveal())
     opening = None
     if record.sealing_key is not None:
@@ -112,6 +123,13 @@ def load_member_keys(directory: Path, passphrase: bytes) -> MemberKeys:
     if found[0] not in record.signing_keys or found[1:] != (record.sealing_key, record.log_key):
         raise ConfigurationError("SF121", f"the keys of the record in {directory} were expected, found others")
     return MemberKeys(record, signing, opening, log)
+
+
+def _signing_key(suite: Suite, outside: PrivatePart | None) -> SigningKey:
+    try:
+        return SigningKey.generate(suite, outside=outside)
+    except ValueError as error:
+        raise ConfigurationError("SF125", str(error)) from None
 
 
 def _log_key(domain: str, federation: FederationId, member_id: MemberId) -> LogSigningKey:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from semfed_secure.clock import from_ms, to_iso
-from semfed_secure.crypto.sealing import SEALING_OVERHEAD_BYTES
+from semfed_secure.crypto.keys import SealingKey
 from semfed_secure.ids import hex_digest
 from semfed_secure.wire.messages import Contribution, encode_contribution
 
@@ -44,13 +44,14 @@ def report_document(
 
     It names members and is the operator's: no client and no signed message ever carries it.
     """
+    recipient = SealingKey.parse(terms.manifest.recipient_key)
     document = report.as_json() | {
         "consensus_digest": hex_digest(figures.consensus_digest),
         "bytes": {
             "manifest": len(terms.manifest_bytes),
             "prompt_set": len(terms.prompt_set_bytes),
             "consensus": figures.consensus_bytes,
-            "contributions": {row.member_id: body_bytes(row) for row in counted},
+            "contributions": {row.member_id: body_bytes(row, recipient) for row in counted},
             "receipts": {row.member_id: len(row.receipt or b"") for row in counted},
         },
         "seconds": dict(figures.seconds),
@@ -59,9 +60,9 @@ def report_document(
     return json.dumps(document, sort_keys=True)
 
 
-def body_bytes(row: ContributionRow) -> int:
-    """Size of the admitted body that this row was made of: sealing adds a fixed number of bytes."""
-    sealed = bytes(len(row.payload or b"") + SEALING_OVERHEAD_BYTES)
+def body_bytes(row: ContributionRow, recipient: SealingKey) -> int:
+    """Size of the admitted body that this row was made of: sealing to ``recipient`` adds a fixed number of bytes."""
+    sealed = bytes(len(row.payload or b"") + recipient.overhead_bytes)
     return len(encode_contribution(Contribution(row.statement, (sealed,))))
 
 
@@ -78,7 +79,13 @@ def status_document(
         "prompts": manifest.prompt_count,
         "opens_at": to_iso(from_ms(manifest.opens_at_ms)),
         "closes_at": to_iso(from_ms(manifest.closes_at_ms)),
+        "opening_ends_at": _instant(manifest.opening_ends_at_ms),
         "expected": list(expected),
+        "committed": [row.member_id for row in rows if row.outcome == "committed"],
         "admitted": [row.member_id for row in rows if row.outcome == "admitted"],
         "refused": [{"member": row.member_id, "code": row.code} for row in rows if row.outcome == "rejected"],
     }
+
+
+def _instant(at_ms: int | None) -> str | None:
+    return None if at_ms is None else to_iso(from_ms(at_ms))

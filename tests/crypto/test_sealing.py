@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from semfed_secure.crypto.keys import OpeningKey, SealingKey, Suite
-from semfed_secure.crypto.sealing import MAX_INFO_BYTES, SEALING_OVERHEAD_BYTES, open_sealed, seal
+from semfed_secure.crypto.sealing import MAX_INFO_BYTES, open_sealed, seal
 from semfed_secure.errors import ConfigurationError, PeerError
 from tests.crypto.hpke_oracle import X_WING, key_schedule, x_wing_open
 
@@ -52,7 +52,7 @@ def test_what_we_seal_the_second_implementation_opens() -> None:
 def test_sealing_comes_back_under_the_same_context_only(plaintext, info) -> None:
     """Any plaintext, any context; one byte more of context and it does not open."""
     blob = seal(plaintext, info=info, to=KEY.public)
-    assert len(blob) == len(plaintext) + SEALING_OVERHEAD_BYTES
+    assert len(blob) == len(plaintext) + KEY.public.overhead_bytes
     assert open_sealed(blob, info=info, key=KEY) == plaintext
     for other_info, key in ((info + b"\x00", KEY), (info, OTHER)):
         with pytest.raises(PeerError, match="SF312"):
@@ -72,7 +72,7 @@ def test_every_flipped_bit_of_a_sealed_blob_is_refused() -> None:
     assert len(sentences) == 1
 
 
-@pytest.mark.parametrize("length", [0, 1, 31, 1087, 1120, SEALING_OVERHEAD_BYTES - 1, SEALING_OVERHEAD_BYTES + 4])
+@pytest.mark.parametrize("length", [0, 1, 31, 1087, 1120, KEY.public.overhead_bytes - 1, KEY.public.overhead_bytes + 4])
 def test_a_cut_blob_is_refused(length) -> None:
     """Any cut is SF312."""
     blob = seal(b"small", info=b"", to=KEY.public)

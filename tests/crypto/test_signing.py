@@ -15,8 +15,9 @@ from semfed_secure.crypto.keys import SigningKey, Suite, VerificationKey
 from semfed_secure.crypto.signing import Verified, sign, sign_by_all, verify, verify_by_several
 from semfed_secure.errors import PeerError
 from semfed_secure.ids import hex_digest, sha256
+from semfed_secure.wire import cbor
 from semfed_secure.wire.cbor import Limits
-from semfed_secure.wire.cose import MessageType, SignedMessage, encode_signed, parse_signed, sig_structure
+from semfed_secure.wire.cose import Algorithm, MessageType, SignedMessage, encode_signed, parse_signed, sig_structure
 
 LIMITS = Limits(max_bytes=1_000)
 STATEMENT = MessageType.STATEMENT
@@ -40,13 +41,29 @@ def refused(data: bytes, *keys: VerificationKey, message_type: MessageType = STA
     return caught.value.code
 
 
-@settings(max_examples=30)
+def p256_key(number: int) -> SigningKey:
+    """A key of suite nist-p256."""
+    return SigningKey.from_secret(Suite.NIST_P256, bytes([number] * 32))
+
+
+def hybrid_p256_key(number: int) -> SigningKey:
+    """A hybrid whose classical half is P-256, and the very one of `p256_key`."""
+    algorithms = (Algorithm.ESP256, Algorithm.ML_DSA_65)
+    return SigningKey.from_secret(Suite.HYBRID_PQ, bytes([number] * 64), algorithms=algorithms)
+
+
+KINDS = {"hybrid": key, "hybrid_p256": hybrid_p256_key, "nist_p256": p256_key}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=20)
 @given(st.binary(max_size=1_000), st.sampled_from(MessageType))
-def test_what_is_signed_verifies_as_what_it_is(payload, message_type) -> None:
-    """The payload comes back with the signer's key id, among several candidates."""
-    data = sign(message_type, payload, key(1))
-    verified = verify(message_type, data, [key(2).public, key(1).public], limits=LIMITS)
-    assert verified == Verified(payload, key(1).key_id)
+def test_what_is_signed_verifies_as_what_it_is(kind, payload, message_type) -> None:
+    """The payload comes back with the signer's key id, among several candidates, of every suite."""
+    signer = KINDS[kind](1)
+    data = sign(message_type, payload, signer)
+    verified = verify(message_type, data, [key(2).public, signer.public], limits=LIMITS)
+    assert verified == Verified(payload, signer.key_id)
 
 
 def test_every_flipped_bit_of_a_signed_message_is_refused() -> None:
@@ -130,7 +147,7 @@ def test_each_signature_verifies_alone_with_the_plain_algorithms() -> None:
     """RFC 9052 to the letter: another implementation needs only the public keys and the Sig_structure."""
     message = apart(sign(STATEMENT, b"x", key(1)))
     classical, lattice = message.signatures
-    ed25519, mldsa65 = key(1).public.parts
+    ed25519, mldsa65 = (part.raw for part in key(1).public.parts)
     Ed25519PublicKey.from_public_bytes(ed25519).verify(
         classical.value, sig_structure(STATEMENT, "hybrid-pq", classical, b"x")
     )
@@ -169,15 +186,46 @@ def test_a_verification_key_comes_back_equal() -> None:
     assert parsed.key_id == hex_digest(sha256(parsed.encode()))
 
 
-@pytest.mark.parametrize(
-    "parts",
-    [(bytes(32),), (bytes(1_952), bytes(32)), (bytes(32), bytes(1_951)), (bytes(32), bytes(32))],
-    ids=["one_part", "swapped", "short", "two_classical"],
-)
-def test_a_key_with_other_parts_than_its_suite_is_refused(parts) -> None:
-    """The parts are those of the suite, or the key does not parse."""
+def encoded(suite: str, *parts: tuple[int, bytes]) -> bytes:
+    """A verification key's bytes, whatever is in it."""
+    listed = [{1: algorithm, 2: raw} for algorithm, raw in parts]
+    return cbor.encode({0: "semfed/verification-key", 1: 1, 2: suite, 3: listed})
+
+
+ED25519, MLDSA65 = [(int(part.algorithm), part.raw) for part in key(1).public.parts]
+[ESP256] = [(int(part.algorithm), part.raw) for part in p256_key(1).public.parts]
+OTHER_PARTS = {
+    "one_part": ("hybrid-pq", ED25519),
+    "the_other_part": ("hybrid-pq", MLDSA65),
+    "swapped": ("hybrid-pq", MLDSA65, ED25519),
+    "two_classical": ("hybrid-pq", ED25519, ED25519),
+    "p256_alone": ("hybrid-pq", ESP256),
+    "three": ("hybrid-pq", ED25519, ESP256, MLDSA65),
+    "a_hybrid_called_nist": ("nist-p256", ESP256, MLDSA65),
+    "ed25519_called_nist": ("nist-p256", ED25519),
+    "an_unknown_suite": ("hybrid-px", ED25519, MLDSA65),
+    "an_unknown_algorithm": ("hybrid-pq", (-50, bytes(1_952)), MLDSA65),
+    "a_short_lattice_key": ("hybrid-pq", ED25519, (-49, MLDSA65[1][:-1])),
+    "a_short_curve_key": ("nist-p256", (-9, ESP256[1][:-1])),
+    "a_point_beside_the_curve": ("nist-p256", (-9, ESP256[1][:-1] + bytes([ESP256[1][-1] ^ 1]))),
+    "a_compressed_point": ("nist-p256", (-9, bytes([2]) + ESP256[1][1:33])),
+    "a_hybrid_point": ("nist-p256", (-9, bytes([6 + ESP256[1][-1] % 2]) + ESP256[1][1:])),
+    "the_point_at_infinity": ("nist-p256", (-9, bytes(65))),
+}
+
+
+def test_the_bytes_of_good_keys_are_those_that_the_next_test_spoils() -> None:
+    """So that it refuses what is wrong with each, and nothing else."""
+    assert encoded("hybrid-pq", ED25519, MLDSA65) == key(1).public.encode()
+    assert encoded("nist-p256", ESP256) == p256_key(1).public.encode()
+    assert VerificationKey.parse(encoded("hybrid-pq", ESP256, MLDSA65)).algorithms == (-9, -49)
+
+
+@pytest.mark.parametrize("defect", OTHER_PARTS)
+def test_a_key_with_other_parts_than_its_suite_is_refused(defect) -> None:
+    """The parts are a row of the suite, each a key of its algorithm in its one form, or the key does not parse."""
     with pytest.raises(PeerError, match="SF302"):
-        VerificationKey.parse(VerificationKey(Suite.HYBRID_PQ, parts).encode())
+        VerificationKey.parse(encoded(*OTHER_PARTS[defect]))
 
 
 def test_the_seeds_are_those_of_the_published_vectors() -> None:
@@ -185,8 +233,8 @@ def test_the_seeds_are_those_of_the_published_vectors() -> None:
     ed25519 = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60"
     mldsa65 = "f696484048ec21f96cf50a56d0759c448f3779752f0383d37449690694cf7a68"
     public = SigningKey.from_secret(Suite.HYBRID_PQ, bytes.fromhex(ed25519 + mldsa65)).public
-    assert public.parts[0].hex() == "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
-    assert sha256(public.parts[1]).hex() == "ab0f27cfe4f84d2a9fa74d48467439df9e5dd8401f8715f82ed70e43a371400a"
+    assert public.parts[0].raw.hex() == "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
+    assert sha256(public.parts[1].raw).hex() == "ab0f27cfe4f84d2a9fa74d48467439df9e5dd8401f8715f82ed70e43a371400a"
 
 
 @pytest.mark.parametrize("length", [0, 32, 63, 65, 96])
