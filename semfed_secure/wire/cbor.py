@@ -23,6 +23,8 @@ _ARGUMENT_BYTES = {24: 1, 25: 2, 26: 4, 27: 8}
 _SMALLEST_ARGUMENT = {24: 24, 25: 1 << 8, 26: 1 << 16, 27: 1 << 32}
 _SIMPLE_VALUES = frozenset({0xF4, 0xF5, 0xF6})  # false, true, null
 MAX_INTEGER = (1 << 64) - 1
+MAX_MAP_PAIRS = 64
+"""More than any message has: whoever sends many keys sends none of ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +50,7 @@ def encode(value: Value) -> bytes:
 
     Raises:
         TypeError: A float, a tag, a set, a mixed-key map, or any other type that is not a `Value`.
-        ValueError: An integer beyond 64 bits or text that is not UTF-8.
+        ValueError: An integer beyond 64 bits, a map of more than `MAX_MAP_PAIRS`, or text that is not UTF-8.
     """
     return cbor2.dumps(_ordered(value))
 
@@ -108,6 +110,8 @@ def _ordered_map(value: Mapping[int, Value] | Mapping[str, Value]) -> Value:
     kinds = {str if isinstance(key, str) else type(key) for key in value}
     if not kinds <= {int} and not kinds <= {str}:
         raise TypeError("map keys are all integers or all text")
+    if len(value) > MAX_MAP_PAIRS:
+        raise ValueError(f"a map of at most {MAX_MAP_PAIRS} pairs was expected")
     # Python's own order of mixed-sign integers is not the bytewise order of their encodings.
     encoded = sorted((cbor2.dumps(_ordered(key)), key) for key in value)
     plain: dict[int, Value] = {}
@@ -179,6 +183,8 @@ class _Scanner:
         return start
 
     def _map(self, count: int, start: int, depth: int) -> int:
+        if count > MAX_MAP_PAIRS:
+            _malformed("a map of more pairs than any message has")
         kinds: set[bool] = set()
         previous = b""
         for _ in range(count):
