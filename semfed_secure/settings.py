@@ -5,16 +5,30 @@ from __future__ import annotations
 import tomllib
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
+from semfed_secure.crypto.external import SignerAddress, check_uri
+from semfed_secure.crypto.key_files import read_passphrase
 from semfed_secure.errors import ConfigurationError
+from semfed_secure.identity.member_files import load_member_keys
 from semfed_secure.ids import is_name
 from semfed_secure.privacy.parameters import valid_delta, valid_epsilon
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+    from semfed_secure.identity.member_files import MemberKeys
 
 _BASE = "base"
 """Key of the validation context: the directory that relative paths start from."""
@@ -64,6 +78,13 @@ def model_source(source: str, info: ValidationInfo) -> str:
         return source
 
 
+def _signer(uri: str) -> str:
+    try:
+        return check_uri(uri)
+    except ConfigurationError as error:
+        raise ValueError(error.message) from None
+
+
 def _cost(valid: Callable[[Decimal], Decimal]) -> AfterValidator:
     """The check of a privacy parameter, whose refusal becomes a problem of its field."""
 
@@ -93,10 +114,26 @@ class IdentitySection(Section):
     Attributes:
         keys: The directory that ``semfed keys create`` made.
         passphrase_file: Holds their passphrase; without it the variable ``SEMFED_PASSPHRASE`` does.
+        signer: Where the classical half of the signing key lies if no key file holds it, such as
+            ``hsm:1?label=north-clinic``, as it was given to ``semfed keys create``.
+        signer_pin_file: Holds the PIN of that token; read only by its owner.
     """
 
     keys: FilePath
     passphrase_file: FilePath | None = None
+    signer: Annotated[str, AfterValidator(_signer)] | None = None
+    signer_pin_file: FilePath | None = None
+
+    @model_validator(mode="after")
+    def _pin_of_a_signer(self) -> Self:
+        if self.signer_pin_file is not None and self.signer is None:
+            raise ValueError("`signer_pin_file` is the PIN of a `signer`, which is missing")
+        return self
+
+    def load(self, environ: Mapping[str, str]) -> MemberKeys:
+        """The keys; errors as `semfed_secure.identity.member_files.load_member_keys`."""
+        outside = None if self.signer is None else SignerAddress(self.signer, self.signer_pin_file).open
+        return load_member_keys(self.keys, read_passphrase(self.passphrase_file, environ), outside=outside)
 
 
 File = TypeVar("File", bound=Section)

@@ -11,10 +11,8 @@ from semfed_secure.audit.events import Event, EventType
 from semfed_secure.audit.log import AuditLog
 from semfed_secure.client.adapters import AdapterStore
 from semfed_secure.client.pins import POLICY, ROOT, changed, expected_digest, hold, require_names, require_pinned
-from semfed_secure.crypto.key_files import read_passphrase
 from semfed_secure.errors import ConfigurationError, SemfedError
 from semfed_secure.identity.federation_files import load_root
-from semfed_secure.identity.member_files import MemberKeys, load_member_keys
 from semfed_secure.identity.records import Role
 from semfed_secure.ids import Digest, MemberId, hex_digest, parse_digest
 from semfed_secure.policy.compose import load_policy
@@ -26,6 +24,7 @@ if TYPE_CHECKING:
 
     from semfed_secure.client.config import SiteConfig
     from semfed_secure.clock import Clock, Randomness
+    from semfed_secure.identity.member_files import MemberKeys
     from semfed_secure.identity.root import FederationRoot
     from semfed_secure.policy.effective import EffectivePolicy
     from semfed_secure.storage import Transaction
@@ -101,7 +100,7 @@ def open_site(
         PeerError: SF322 if the federation root is not the pinned one, SF331 if the own record does not verify.
         IntegrityError: SF522 if the policy is not the pinned one, SF50x if the log cannot be kept.
     """
-    own = keys if keys is not None else _load_keys(config)
+    own = keys if keys is not None else config.identity.load(os.environ)
     _require_own(config, own)
     root = load_root(config.federation.root)
     config.site.state.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -149,10 +148,6 @@ def read_policy(config: SiteConfig, tx: Transaction) -> EffectivePolicy:
         raise changed(POLICY, expected, f"the file does not load: {error.message}", cause=error.code) from error
     require_pinned(tx, POLICY, policy.digest, named=named)
     return policy
-
-
-def _load_keys(config: SiteConfig) -> MemberKeys:
-    return load_member_keys(config.identity.keys, read_passphrase(config.identity.passphrase_file, os.environ))
 
 
 def _require_own(config: SiteConfig, keys: MemberKeys) -> None:
