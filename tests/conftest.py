@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-pytest_plugins = ["tests.databases"]  # fixtures shared by several rooms
+pytest_plugins = ["tests.databases", "tests.simulator.dumping", "tests.tokens"]  # fixtures shared by several rooms
 
 
 # Cores are shared: a slow example says nothing about the code. Tests of time state their own bound.

@@ -6,6 +6,7 @@ is used, and what it raises becomes one code. Post-quantum keys stay in key file
 
 from __future__ import annotations
 
+import re
 import stat
 import threading
 from dataclasses import dataclass
@@ -111,8 +112,9 @@ def check_uri(uri: str) -> str:
     Raises:
         ConfigurationError: ``SF105``.
     """
-    scheme, _, rest = uri.partition(":")
-    if scheme not in SCHEMES or not rest.isprintable() or (scheme == "file2" and not rest.startswith("/")):
+    scheme, colon, rest = uri.partition(":")
+    whole = bool(colon) and rest.isprintable()
+    if scheme not in SCHEMES or not whole or (scheme == "file2" and not re.match(r"/[^?#]+\Z", rest)):
         known = ", ".join(f"{scheme}:" for scheme in SCHEMES)
         raise ConfigurationError("SF105", f"a signer such as hsm:1 or file2:/keys/k.pem was expected, of {known}")
     return uri
