@@ -124,6 +124,7 @@ CATALOGUE: dict[str, ErrorCode] = {
         SF315=("content gate refused an output", "release no output that holds identifiers or control characters"),
         SF316=("what was committed to was not opened in time", "collect while the round is opening"),
         # -- SF32x what a client refuses of a server
+        SF321=("server key is not the one that the roster lists", "stop; report it to the federation root"),
         SF322=("roster does not verify, has expired, or is older than one already seen", "ask the federation root"),
         SF323=("server log is not an extension of the one already seen", "stop; report it to the federation root"),
         SF324=("manifest does not verify or changed", "stop; report it to the federation root"),
@@ -149,7 +150,10 @@ CATALOGUE: dict[str, ErrorCode] = {
     # -- SF344-SF348 connections
     **_rows(
         ExitCode.TRUST,
-        SF344=("the server's TLS certificate does not verify", "correct `server.ca` and the URL, or ask the operator"),
+        SF344=(
+            "the server's TLS certificate, or its TLS, is not as demanded",
+            "correct `server.ca` and `server.url`, or ask the server's operator",
+        ),
         SF345=("the server refused this side's TLS certificate", "have a current one issued; name it in `[server]`"),
         SF346=("TLS certificate names another member than the sender", "use the certificate of the member that signs"),
     ),

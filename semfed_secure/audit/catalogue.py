@@ -32,10 +32,13 @@ class EventType(StrEnum):
     BUNDLE_RELEASED = "bundle.released"
     BUNDLE_SENT = "bundle.sent"
     BUNDLE_RECEIVED = "bundle.received"
+    BUNDLE_COMMITTED = "bundle.committed"
     BUNDLE_ADMITTED = "bundle.admitted"
     BUNDLE_REJECTED = "bundle.rejected"
     RECEIPT_RECEIVED = "receipt.received"
     ROUND_OPENED = "round.opened"
+    COMMITMENTS_CLOSED = "commitments.closed"
+    COMMITMENTS_VERIFIED = "commitments.verified"
     ROUND_CLOSED = "round.closed"
     ROUND_ABORTED = "round.aborted"
     CONSENSUS_PUBLISHED = "consensus.published"
@@ -45,9 +48,18 @@ class EventType(StrEnum):
     LABELS_REFUSED = "labels.refused"
     ADAPTER_KEPT = "adapter.kept"
     ADAPTER_ROLLED_BACK = "adapter.rolled_back"
+    ROSTER_SIGNED = "roster.signed"
+    ROSTER_ACCEPTED = "roster.accepted"
+    ROSTER_REFUSED = "roster.refused"
+    ROOT_ROTATED = "root.rotated"
+    MEMBER_INVITED = "member.invited"
     MEMBER_ADDED = "member.added"
+    MEMBER_ROTATED = "member.rotated"
+    MEMBER_REFUSED = "member.refused"
+    MEMBER_REVOKED = "member.revoked"
     KEY_CREATED = "key.created"
     KEY_LOADED = "key.loaded"
+    KEY_DESTROYED = "key.destroyed"
     PEER_REFUSED = "peer.refused"
 
 
@@ -68,7 +80,8 @@ _BUNDLE: dict[str, type] = {
 _ROUND: dict[str, type] = {
     "kind": str, "aggregation": str, "prompts": int, "prompt_set_digest": str, "manifest_digest": str,
     "roster_digest": str, "rule": str, "opens_at": str, "closes_at": str, "min_clients": int, "admitted": int,
-    "rejected": int, "rejected_by_code": dict, "expected": int, "members": list,
+    "rejected": int, "rejected_by_code": dict, "expected": int, "members": list, "committed": int,
+    "commitments_root": str, "opening_ends_at": str,
 }  # fmt: skip
 _CONSENSUS: dict[str, type] = {
     "kind": str, "manifest_digest": str, "consensus_digest": str, "agreed": int, "contested": int, "too_few": int,
@@ -77,6 +90,13 @@ _CONSENSUS: dict[str, type] = {
 _ADAPTER: dict[str, type] = {
     "adapter_digest": str, "model_digest": str, "score_before": str, "score_after": str, "max_drop": str,
     "examples": int,
+}  # fmt: skip
+_ROSTER: dict[str, type] = {
+    "roster_digest": str, "sequence": int, "expires_at": str, "members": int, "revocations": int, "signed_by": list,
+}  # fmt: skip
+_MEMBER: dict[str, type] = {
+    "roles": list, "record_digest": str, "sequence": int, "key_ids": list, "token_digest": str, "overlap_until": str,
+    "introduced_by": str,
 }  # fmt: skip
 _KEY: dict[str, type] = {"key_id": str, "suite": str, "purpose": str}
 _LOG: dict[str, type] = {"origin": str, "size": int, "root": str, "path": str, "format": str, "verdict": str}
@@ -109,10 +129,13 @@ DETAILS: Mapping[EventType, Mapping[str, type]] = MappingProxyType({
     EventType.BUNDLE_RELEASED: _BUNDLE,
     EventType.BUNDLE_SENT: _BUNDLE,
     EventType.BUNDLE_RECEIVED: _BUNDLE,
+    EventType.BUNDLE_COMMITTED: _BUNDLE,
     EventType.BUNDLE_ADMITTED: _BUNDLE,
     EventType.BUNDLE_REJECTED: _BUNDLE,
     EventType.RECEIPT_RECEIVED: _BUNDLE,
     EventType.ROUND_OPENED: _ROUND,
+    EventType.COMMITMENTS_CLOSED: _ROUND,
+    EventType.COMMITMENTS_VERIFIED: _ROUND,
     EventType.ROUND_CLOSED: _ROUND,
     EventType.ROUND_ABORTED: _ROUND,
     EventType.CONSENSUS_PUBLISHED: _CONSENSUS,
@@ -122,10 +145,17 @@ DETAILS: Mapping[EventType, Mapping[str, type]] = MappingProxyType({
     EventType.LABELS_REFUSED: {"kind": str, "labels": int, "refused": int, "consensus_digest": str},
     EventType.ADAPTER_KEPT: _ADAPTER,
     EventType.ADAPTER_ROLLED_BACK: _ADAPTER,
-    EventType.MEMBER_ADDED: {
-        "roles": list, "record_digest": str, "roster_digest": str, "sequence": int, "key_ids": list,
-    },
+    EventType.ROSTER_SIGNED: _ROSTER,
+    EventType.ROSTER_ACCEPTED: _ROSTER,
+    EventType.ROSTER_REFUSED: _ROSTER,
+    EventType.ROOT_ROTATED: _ROSTER | {"root_digest": str, "version": int},
+    EventType.MEMBER_INVITED: {"token_digest": str, "expires_at": str},
+    EventType.MEMBER_ADDED: _MEMBER,
+    EventType.MEMBER_ROTATED: _MEMBER,
+    EventType.MEMBER_REFUSED: _MEMBER,
+    EventType.MEMBER_REVOKED: {"number": int, "record_sequence": int, "at": str, "roster_digest": str},
     EventType.KEY_CREATED: _KEY,
     EventType.KEY_LOADED: _KEY,
+    EventType.KEY_DESTROYED: _KEY,
     EventType.PEER_REFUSED: {"count": int, "by_code": dict, "since": str, "until": str, "step": int},
 })  # fmt: skip

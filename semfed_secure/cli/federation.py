@@ -1,4 +1,4 @@
-"""``semfed federation``: found a federation, enrol its members, show its roster."""
+"""``semfed federation``: found a federation, invite, enrol and revoke its members, show its roster."""
 
 from __future__ import annotations
 
@@ -9,28 +9,27 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from semfed_secure.cli.output import JsonOption, emit, table
-from semfed_secure.clock import SystemClock, from_ms, to_iso
+from semfed_secure.cli import tls
+from semfed_secure.cli.output import JsonOption, emit, printable, table
+from semfed_secure.clock import SystemClock, SystemRandomness, from_ms, to_iso
 from semfed_secure.crypto.key_files import read_passphrase
-from semfed_secure.identity.federation_files import (
-    ROOT_FILE,
-    ROSTER_FILE,
-    FederationDirectory,
-    found_federation,
-)
-from semfed_secure.identity.files import read_bounded
-from semfed_secure.identity.records import MAX_RECORD_BYTES
-from semfed_secure.ids import FederationId, hex_digest
+from semfed_secure.federation.office import found_office, open_office
+from semfed_secure.identity.enrolment import MAX_APPLICATION_BYTES
+from semfed_secure.identity.federation_files import ROOT_FILE, ROSTER_FILE, FederationDirectory
+from semfed_secure.identity.files import read_bounded, write_private
+from semfed_secure.ids import FederationId, MemberId, hex_digest
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from semfed_secure.identity.records import MemberRecord
-    from semfed_secure.identity.roster import Roster
+    from semfed_secure.identity.roster import Revocation, Roster
 
 app = typer.Typer(
     help="Found a federation and enrol its members.", no_args_is_help=True, pretty_exceptions_enable=False
 )
+
+app.command("issue-tls")(tls.issue)
 
 Directory = Annotated[Path, typer.Argument(help="The federation root's directory.", show_default=False)]
 PassphraseFiles = Annotated[
@@ -60,13 +59,13 @@ def init(
     as_json: JsonOption = False,
 ) -> None:
     """Generate the root keys, and sign the first roster, which has no members."""
-    found_federation(
+    found_office(
         directory,
         federation=FederationId(federation),
         root_keys=root_keys,
         threshold=threshold,
         passphrases=_passphrases(passphrase_file),
-        now=SystemClock().now(),
+        clock=SystemClock(),
         valid_for=timedelta(days=valid_days),
     )
     document = _describe(FederationDirectory(directory), directory)
@@ -79,29 +78,83 @@ def init(
     )
 
 
+@app.command()
+def invite(
+    directory: Directory,
+    member: Annotated[str, typer.Argument(help="The id under which the member may enrol.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", help="A new file for the token; send its content to the member.")],
+    valid_hours: Annotated[int, typer.Option("--valid-hours", min=1, max=8_760, help="Until it expires.")] = 168,
+    passphrase_file: PassphraseFiles = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a token with which this member's record can be enrolled once; only the token's digest is kept."""
+    with open_office(directory, passphrases=_passphrases(passphrase_file), clock=SystemClock()) as office:
+        invitation = office.invite(
+            MemberId(member),
+            valid_for=timedelta(hours=valid_hours),
+            randomness=SystemRandomness(),
+            deliver=lambda token: write_private(out, token + b"\n"),
+        )
+    expires = to_iso(from_ms(invitation.expires_at_ms))
+    emit(
+        {"member": member, "token_file": str(out), "token_digest": invitation.token_key_id, "expires_at": expires},
+        as_json=as_json,
+        text=f"Invited {member} until {expires}.\nSend the content of {out} to them alone, then delete it.",
+    )
+
+
 @app.command("add-member")
 def add_member(
     directory: Directory,
     record: Annotated[
-        list[Path], typer.Argument(help="The member.record that `semfed keys create` wrote; or several of them.")
+        list[Path],
+        typer.Argument(help="An enrolment.request, or the member.record of a rotated key; or several of them."),
     ],
+    without_token: Annotated[
+        bool,
+        typer.Option("--without-token", help="Take a bare member.record whose key ids you compared in person."),
+    ] = False,
     valid_days: ValidDays = 90,
     root_key: RootKeys = None,
     passphrase_file: PassphraseFiles = None,
     as_json: JsonOption = False,
 ) -> None:
     """Sign a new roster with these members in it; a known member's new record needs a higher sequence."""
-    federation = FederationDirectory(directory)
-    members = federation.add_members(
-        [read_bounded(path, MAX_RECORD_BYTES) for path in record],
-        keys=federation.open_keys(_passphrases(passphrase_file), files=root_key or ()),
-        now=SystemClock().now(),
-        valid_for=timedelta(days=valid_days),
-    )
+    federation, passphrases = FederationDirectory(directory), _passphrases(passphrase_file)
+    submitted = [read_bounded(path, MAX_APPLICATION_BYTES) for path in record]
+    keys = federation.open_keys(passphrases, files=root_key or ())
+    with open_office(directory, passphrases=passphrases, clock=SystemClock()) as office:
+        members = office.enrol(submitted, keys=keys, valid_for=timedelta(days=valid_days), without_token=without_token)
     document = _describe(federation, directory) | {"added": [member.member_id for member in members]}
     lines = [f"Added {m.member_id} ({', '.join(sorted(m.roles))}, {m.jurisdiction})." for m in members]
     lines.append(f"Roster {document['sequence']} is in force until {document['expires_at']}: {document['roster_file']}")
     emit(document, as_json=as_json, text="\n".join(lines))
+
+
+@app.command()
+def revoke(
+    directory: Directory,
+    member: Annotated[str, typer.Argument(help="The member whose keys no longer count.", show_default=False)],
+    reason: Annotated[str, typer.Option("--reason", help="One sentence for the list of revocations.")],
+    valid_days: ValidDays = 90,
+    root_key: RootKeys = None,
+    passphrase_file: PassphraseFiles = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Sign a new roster in which this member is revoked from now on; servers refuse it as soon as they have that."""
+    federation, passphrases = FederationDirectory(directory), _passphrases(passphrase_file)
+    keys = federation.open_keys(passphrases, files=root_key or ())
+    with open_office(directory, passphrases=passphrases, clock=SystemClock()) as office:
+        number, revocation = office.revoke(
+            MemberId(member), reason=reason, keys=keys, valid_for=timedelta(days=valid_days)
+        )
+    document = _describe(federation, directory)
+    emit(
+        document | {"revoked": member, "number": number, "record_sequence": revocation.up_to_sequence},
+        as_json=as_json,
+        text=f"Revoked {member}: revocation {number}, {printable(reason)}\n"
+        f"Give roster {document['sequence']} to the servers now: {document['roster_file']}",
+    )
 
 
 @app.command()
@@ -112,13 +165,21 @@ def roster(directory: Directory, as_json: JsonOption = False) -> None:
     verified = federation.roster(now=now)
     document = _describe(federation, directory)
     emit(
-        document | {"members": [_member(verified, record, now) for record in verified.records]},
+        document
+        | {
+            "members": [_member(verified, record, now) for record in verified.records],
+            "revocations": [_revocation(*row) for row in enumerate(verified.revocations, 1)],
+        },
         as_json=as_json,
         text=lambda: (
             f"{document['federation']}, roster {document['sequence']}, until {document['expires_at']}\n\n"
             + table(
                 ("member", "roles", "jurisdiction", "domain", "valid until", "status"),
                 [_row(_member(verified, record, now)) for record in verified.records],
+            )
+            + "".join(
+                f"\nrevocation {number}: {row.member_id} from {to_iso(from_ms(row.at_ms))}, {printable(row.reason)}"
+                for number, row in enumerate(verified.revocations, 1)
             )
         ),
     )
@@ -141,6 +202,16 @@ def _member(roster: Roster, record: MemberRecord, now: datetime) -> dict[str, st
         "status": _status(roster, record, now),
         "signing_key_ids": [key.key_id for key in record.signing_keys],
         "log_key": record.log_key,
+    }
+
+
+def _revocation(number: int, revocation: Revocation) -> dict[str, str | int]:
+    return {
+        "number": number,
+        "member": revocation.member_id,
+        "record_sequence": revocation.up_to_sequence,
+        "at": to_iso(from_ms(revocation.at_ms)),
+        "reason": revocation.reason,
     }
 
 

@@ -153,7 +153,7 @@ def found(workspace: Workspace) -> None:
 
     side_by_side(create_keys, members)
     records = [str(directory / "keys/member.record") for _, directory in members.values()]
-    _semfed(workspace, "federation", "add-member", str(root / "federation"), *records)
+    _semfed(workspace, "federation", "add-member", str(root / "federation"), "--without-token", *records)
     server_keys = json.loads(run_command(["keys", "show", str(root / "server/keys"), "--json"], environment=OFFLINE))
     for kind in workspace.scale.kinds:
         _write_prompts(workspace, kind)

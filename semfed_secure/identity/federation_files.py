@@ -6,10 +6,13 @@
     root-1.key …        one per root key, each sealed under a passphrase; each may lie with another person
     rosters/0000001     every roster, by sequence
     roster              a copy of the newest, to hand out
+
+Nothing is written down here: `semfed_secure.federation` does all of this together with the root's own audit log.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from semfed_secure.clock import from_ms, to_iso, to_ms
@@ -24,7 +27,7 @@ from semfed_secure.identity.files import (
     replace_file,
     write_new,
 )
-from semfed_secure.identity.records import MemberRecord, verify_record
+from semfed_secure.identity.records import verify_record
 from semfed_secure.identity.root import MAX_ROOT_BYTES, FederationRoot
 from semfed_secure.identity.roster import (
     MAX_ROSTER_FILE_BYTES,
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
     from pathlib import Path
 
+    from semfed_secure.identity.records import MemberRecord
     from semfed_secure.ids import FederationId, MemberId
 
 ROOT_FILE, ROSTER_FILE, HISTORY = "federation.root", "roster", "rosters"
@@ -64,8 +68,8 @@ def found_federation(
     passphrases: Sequence[bytes],
     now: datetime,
     valid_for: timedelta,
-) -> FederationRoot:
-    """Generate root keys, write the root file, and sign the first roster, which is empty.
+) -> list[SigningKey]:
+    """Generate root keys, write the root file, and sign the first roster, which is empty; gives the keys.
 
     No existing file is touched. There is one passphrase for all root keys, or one for each in the order of the keys.
 
@@ -90,15 +94,24 @@ def found_federation(
         save_key(_key_path(directory, number), key, passphrase.reveal())
     write_new(directory / ROOT_FILE, encoded)
     roster = sign_roster([], root=root, keys=keys[:threshold], sequence=1, issued_at=now, expires_at=now + valid_for)
-    _publish(directory, 1, roster)
-    return root
+    directory_of_root = FederationDirectory(directory)
+    directory_of_root.publish(directory_of_root.read_signed(roster))
+    return keys
+
+
+@dataclass(frozen=True, slots=True)
+class SignedRoster:
+    """A roster that was signed and is not published yet; it verifies under the directory's root."""
+
+    roster: Roster
+    data: bytes
 
 
 class FederationDirectory:
-    """What a federation root does with its directory: read the roster, add a member, revoke one.
+    """What a federation root does with its directory: read the roster, sign the next one, publish it.
 
-    Each change signs a new roster with the next sequence and a new term, and keeps all before it. Of two changes
-    at the same time one fails and changes nothing.
+    Each change signs a new roster with the next sequence and a new term; publishing keeps all before it. Of two
+    changes at the same time one fails and changes nothing.
     """
 
     __slots__ = ("_directory", "root")
@@ -152,18 +165,26 @@ class FederationDirectory:
             )
         return opened
 
-    def add_members(
+    def newest(self) -> Roster:
+        """The newest roster, whose term does not matter to the one who renews it.
+
+        Raises:
+            PeerError: ``SF322``.
+        """
+        return self._present()[0]
+
+    def with_members(
         self, records: Sequence[bytes], *, keys: Sequence[SigningKey], now: datetime, valid_for: timedelta
-    ) -> tuple[MemberRecord, ...]:
+    ) -> SignedRoster:
         """Sign, by ``keys``, one roster with all of ``records``, each in place of an earlier record of its member.
 
-        All are added or none is. Adding the very record that stands there renews the roster's term.
+        All are in it or it is not made. The very record that stands there already renews the roster's term. Whether
+        the records are vouched for is the caller's to judge.
 
         Raises:
             PeerError: ``SF331`` a record does not verify, is of another federation, out of its term, revoked, or
                 not newer than the one it replaces; ``SF322`` the present roster does not verify, or the new one
                 would not (a signing key of another member, too few ``keys``).
-            ConfigurationError: ``SF123`` another change came first.
         """
         members = tuple(verify_record(record) for record in records)
         roster, present = self._present()
@@ -173,27 +194,47 @@ class FederationDirectory:
         if len(added) < len(members):
             raise PeerError("SF331", "one record of each member was expected, found two of one")
         others = [data for data in present if verify_record(data).member_id not in added]
-        self._sign(roster, [*others, *added.values()], roster.revocations, keys, now, valid_for)
-        return members
+        return self._sign(roster, [*others, *added.values()], roster.revocations, keys, now, valid_for)
 
-    def revoke(
+    def with_revocation(
         self, member_id: MemberId, *, reason: str, keys: Sequence[SigningKey], now: datetime, valid_for: timedelta
-    ) -> Revocation:
-        """Sign a roster in which the member's present record is revoked from ``now`` on.
+    ) -> SignedRoster:
+        """Sign a roster in which the member's present record is revoked from ``now`` on: its last revocation.
 
         The record stays listed, so that what it signed before can still be judged.
 
         Raises:
-            PeerError: ``SF306`` no such member; ``SF322`` the present roster does not verify.
-            ConfigurationError: ``SF123`` another change came first.
+            PeerError: ``SF306`` no such member, or it is revoked already; ``SF322`` the present roster does not verify.
         """
         roster, records = self._present()
         present = [record for record in roster.records if record.member_id == member_id]
         if not present:
             raise PeerError("SF306", f"a member of {self.root.federation} was expected, {member_id} is none")
+        if roster.revoked(present[0], at=now):
+            raise PeerError("SF306", f"a member that is not revoked yet was expected, {member_id} is")
         revocation = Revocation(member_id, present[0].sequence, to_ms(now), reason)
-        self._sign(roster, records, (*roster.revocations, revocation), keys, now, valid_for)
-        return revocation
+        return self._sign(roster, records, (*roster.revocations, revocation), keys, now, valid_for)
+
+    def publish(self, signed: SignedRoster) -> None:
+        """Put a signed roster into the history and hand it out; again, nothing happens.
+
+        Raises:
+            ConfigurationError: ``SF123`` another change came first.
+        """
+        path = self._directory / HISTORY / f"{signed.roster.sequence:07d}"
+        if not path.exists() or read_bounded(path, MAX_ROSTER_FILE_BYTES) != signed.data:
+            # A new file per sequence: the second of two changes at the same time fails here and changes nothing.
+            write_new(path, signed.data)
+        if self.newest().sequence == signed.roster.sequence:
+            replace_file(self._directory / ROSTER_FILE, signed.data)
+
+    def read_signed(self, data: bytes) -> SignedRoster:
+        """A roster that was signed here before, with its bytes.
+
+        Raises:
+            PeerError: ``SF322``.
+        """
+        return SignedRoster(verify_roster(data, root=self.root, now=from_ms(0), last_sequence=0), data)
 
     def _check_enrolment(
         self, member: MemberRecord, record: bytes, roster: Roster, records: Sequence[bytes], now: datetime
@@ -232,18 +273,17 @@ class FederationDirectory:
         keys: Sequence[SigningKey],
         now: datetime,
         valid_for: timedelta,
-    ) -> None:
-        sequence = roster.sequence + 1
+    ) -> SignedRoster:
         data = sign_roster(
             records,
             root=self.root,
             keys=keys,
-            sequence=sequence,
+            sequence=roster.sequence + 1,
             issued_at=now,
             expires_at=now + valid_for,
             revocations=revocations,
         )
-        _publish(self._directory, sequence, data)
+        return self.read_signed(data)
 
 
 def _key_path(directory: Path, number: int) -> Path:
@@ -259,9 +299,3 @@ def _opened(path: Path, passphrases: Sequence[Secret]) -> SigningKey | None:
             if error.code != "SF121":
                 raise
     return None
-
-
-def _publish(directory: Path, sequence: int, roster: bytes) -> None:
-    # A new file per sequence: the second of two changes at the same time fails here and changes nothing.
-    write_new(directory / HISTORY / f"{sequence:07d}", roster)
-    replace_file(directory / ROSTER_FILE, roster)

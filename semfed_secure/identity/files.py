@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from typing import TYPE_CHECKING
 
 from semfed_secure.errors import ConfigurationError
@@ -22,6 +23,19 @@ def read_bounded(path: Path, max_bytes: int) -> bytes:
             return file.read(max_bytes + 1)
     except OSError as error:
         raise ConfigurationError("SF102", f"a readable file was expected at {path}: {error.strerror}") from None
+
+
+def read_private(path: Path, max_bytes: int) -> bytes:
+    """The content of a secret file, as `read_bounded`.
+
+    Raises:
+        ConfigurationError: ``SF102``; ``SF122`` others can read it.
+    """
+    data = read_bounded(path, max_bytes)
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise ConfigurationError("SF122", f"mode 0600 was expected of {path}, found {mode:04o}")
+    return data
 
 
 def refuse_existing(*paths: Path) -> None:
@@ -48,6 +62,25 @@ def write_new(path: Path, data: bytes) -> None:
             path.hardlink_to(beside)  # unlike a rename, refuses to take the place of another file
         finally:
             beside.unlink()
+        fsync_directory(path.parent)
+    except FileExistsError:
+        raise ConfigurationError("SF123", f"no file was expected at {path}") from None
+    except OSError as error:
+        raise ConfigurationError("SF102", f"{path} cannot be written: {error.strerror}") from None
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write ``data`` to a file that does not exist yet and that only its owner can read.
+
+    Raises:
+        ConfigurationError: ``SF123`` it exists; ``SF102`` it cannot be written.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
         fsync_directory(path.parent)
     except FileExistsError:
         raise ConfigurationError("SF123", f"no file was expected at {path}") from None

@@ -32,11 +32,12 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from semfed_secure.crypto.keys import SigningKey
+    from semfed_secure.crypto.suites import Suite
     from semfed_secure.ids import FederationId, MemberId
     from semfed_secure.wire.cbor import Value
 
-MAX_SIGNING_KEYS = 4
-"""The key in use, the next one, and room for a second signer."""
+MAX_SIGNING_KEYS = 2
+"""The key in use and, while they overlap, the one before it."""
 _RECORD_LIMITS = Limits(max_bytes=20 * 1024)
 MAX_RECORD_BYTES = signed_limits(_RECORD_LIMITS, 2 * MAX_SIGNING_KEYS).max_bytes
 """A signed member record."""
@@ -62,9 +63,11 @@ class MemberRecord:
     Attributes:
         domain: The organisation's domain name.
         jurisdiction: Whose law it answers to, e.g. ``US``, ``US-CA``, ``DE``.
-        sealing_key: What is sealed to this member is sealed to this key; servers and helpers need one.
+        signing_keys: The key in use; after a rotation also the one before it, which counts until ``overlap_until_ms``.
+        sealing_key: Opens what a server keeps sealed at rest, the keys of its rounds; servers and helpers need one.
         log_key: The C2SP verifier key of its audit log, as `semfed_secure.crypto.log_keys` prints it.
         sequence: Rises with every new record of this member.
+        overlap_until_ms: When the key before the one in use stops counting; None if there is only one.
     """
 
     federation: FederationId
@@ -78,6 +81,17 @@ class MemberRecord:
     valid_from_ms: int
     valid_until_ms: int
     sequence: int
+    overlap_until_ms: int | None = None
+
+    @property
+    def suite(self) -> Suite:
+        """The suite of all its keys."""
+        return self.signing_keys[0].suite
+
+    def keys_at(self, at: datetime) -> tuple[VerificationKey, ...]:
+        """The signing keys that count at this time: the one in use, and the one before it during their overlap."""
+        overlapping = self.overlap_until_ms is not None and to_ms(at) < self.overlap_until_ms
+        return self.signing_keys if overlapping else self.signing_keys[:1]
 
     def valid_at(self, at: datetime) -> bool:
         """Whether ``at`` lies in the record's own term; the end is excluded."""
@@ -141,8 +155,15 @@ def _holds_together(record: MemberRecord) -> None:
         raise WireValueError("a term that ends after it begins was expected")
     if record.sealing_key is None and record.roles & {Role.SERVER, Role.HELPER}:
         raise WireValueError("a sealing key was expected for a server or helper")
-    if len({key.key_id for key in record.signing_keys}) != len(record.signing_keys):
+    if not record.signing_keys or len({key.key_id for key in record.signing_keys}) != len(record.signing_keys):
         raise WireValueError("signing keys without repeats were expected")
+    suites = {key.suite for key in record.signing_keys} | {
+        record.sealing_key.suite if record.sealing_key else record.suite
+    }
+    if len(suites) != 1:
+        raise WireValueError("keys of one suite were expected")  # a policy that allows one suite judges all of them
+    if (record.overlap_until_ms is None) != (len(record.signing_keys) == 1):
+        raise WireValueError("the end of an overlap was expected where there are two signing keys, and only there")
 
 
 _RECORD = Message(
@@ -162,6 +183,7 @@ _RECORD = Message(
             10: ("valid_from_ms", INSTANT_MS),
             11: ("valid_until_ms", INSTANT_MS),
             12: ("sequence", whole(1, 2**63 - 1)),
+            13: ("overlap_until_ms", maybe(INSTANT_MS)),
         },
         _holds_together,
     ),

@@ -6,7 +6,7 @@ as the result of `verify_roster`, so whoever holds one may ask it who is a membe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NoReturn
 
 from semfed_secure.clock import from_ms, to_iso, to_ms
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from semfed_secure.crypto.keys import SigningKey
-    from semfed_secure.ids import FederationId, MemberId
+    from semfed_secure.ids import FederationId, KeyId, MemberId
 
 _ROSTER_LIMITS = Limits(max_bytes=1024 * 1024, max_items=64 + 12 * MAX_MEMBERS)
 _SIGNED_ROSTER_BYTES = signed_limits(_ROSTER_LIMITS, 2 * MAX_ROOT_KEYS).max_bytes
@@ -119,7 +119,7 @@ class Roster:
         return tuple(self._members[member_id] for member_id in sorted(self._members))
 
     def member(self, member_id: MemberId, *, role: Role, at: datetime) -> MemberRecord:
-        """The record of a member that may act as ``role`` at this time.
+        """The record of a member that may act as ``role`` at this time, with the signing keys that count then.
 
         Raises:
             PeerError: ``SF306`` unknown, outside its term, revoked, or without the role.
@@ -134,12 +134,12 @@ class Roster:
             raise PeerError("SF306", f"the record of {member_id} is revoked", member=member_id)
         if role not in record.roles:
             raise PeerError("SF306", f"the role {role} was expected of {member_id}", member=member_id)
-        return record
+        return _in_force(record, at)
 
     def members(self, *, role: Role, at: datetime) -> tuple[MemberRecord, ...]:
         """Every record that `member` would return for ``role`` at this time."""
         return tuple(
-            record
+            _in_force(record, at)
             for record in self.records
             if role in record.roles and record.valid_at(at) and not self.revoked(record, at=at)
         )
@@ -152,6 +152,16 @@ class Roster:
             and revocation.at_ms <= to_ms(at)
             for revocation in self.revocations
         )
+
+    def counts(self, member_id: MemberId, key_id: KeyId, *, at: datetime) -> bool:
+        """Whether the member's record here, if there is one, still lets this key sign."""
+        record = self._members.get(member_id)
+        return record is None or any(key.key_id == key_id for key in record.keys_at(at))
+
+
+def _in_force(record: MemberRecord, at: datetime) -> MemberRecord:
+    keys = record.keys_at(at)
+    return record if keys == record.signing_keys else replace(record, signing_keys=keys, overlap_until_ms=None)
 
 
 def sign_roster(

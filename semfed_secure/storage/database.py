@@ -20,7 +20,7 @@ from semfed_secure.storage.upgrade import is_current, upgrade
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-DatabaseKind = Literal["client", "server"]
+DatabaseKind = Literal["client", "server", "root"]
 
 # Key of the PostgreSQL advisory lock that makes writers queue: the first 8 bytes of SHA-256("semfed-secure"), signed.
 _SEQUENCER_LOCK = -8_913_320_820_450_452_626
@@ -40,7 +40,7 @@ class Transaction:
 
 
 class Database:
-    """A site's or server's database; safe to share between threads, and its file between processes."""
+    """A site's, server's or federation root's database; safe to share between threads, and its file between processes."""
 
     def __init__(self, engine: Engine, *, name: str) -> None:
         """Use `open` or `open_read_only`."""
@@ -60,10 +60,10 @@ class Database:
 
         Args:
             url_or_path: A path (SQLite) or a URL (``sqlite://``, ``postgresql://``).
-            kind: Whose database it is; a client's is refused for a server and the other way round.
+            kind: Whose database it is; a client's is refused for a server, and so on.
 
         Raises:
-            ConfigurationError: ``SF151`` if it cannot be opened, is of the other kind, or was written by a newer
+            ConfigurationError: ``SF151`` if it cannot be opened, is of another kind, or was written by a newer
                 version; ``SF103`` if PostgreSQL is asked for without its extra.
             IntegrityError: ``SF531`` if the file is damaged.
         """

@@ -42,7 +42,7 @@ def _one_of(name: str, *values: str) -> CheckConstraint:
     return CheckConstraint(f"{name} IN ({', '.join(repr(value) for value in values)})", name=f"{name}_is_known")
 
 
-database_kind = Table("database_kind", metadata, _text("kind", key=True), _one_of("kind", "client", "server"))
+database_kind = Table("database_kind", metadata, _text("kind", key=True), _one_of("kind", "client", "server", "root"))
 
 # -- the transparency log ---------------------------------------------------------------------------------
 # One row: the log's own key, its size, the roots of its complete subtrees and the newest signed checkpoint.
@@ -117,6 +117,7 @@ round_ = Table(
     _blob("manifest"),
     _blob("prompt_set"),
     _number("closes_at_ms"),
+    _blob("commitments", nullable=True),
     _blob("consensus", nullable=True),
     _text("reason", nullable=True),
     _text("report", nullable=True),
@@ -132,15 +133,15 @@ contribution = Table(
     _text("outcome"),
     _text("code", nullable=True),
     _blob("receipt", nullable=True),
-    _one_of("outcome", "admitted", "rejected"),
-    # A rejected contribution does not burn its member's slot; an admitted one fills it.
+    _one_of("outcome", "committed", "admitted", "rejected"),
+    # A rejected contribution does not burn its member's slot; one that stands, committed to or admitted, fills it.
     Index(
-        "one_admitted_contribution_per_member",
+        "one_standing_contribution_per_member",
         "round_id",
         "member_id",
         unique=True,
-        sqlite_where=text("outcome = 'admitted'"),
-        postgresql_where=text("outcome = 'admitted'"),
+        sqlite_where=text("outcome <> 'rejected'"),
+        postgresql_where=text("outcome <> 'rejected'"),
     ),
 )
 

@@ -59,7 +59,7 @@ def test_a_federation_from_nothing_to_its_first_members(home, semfed) -> None:
     assert hub["roles"] == ["auditor", "server"]
     assert hub["sealing_key_id"].startswith("sha256:")
     for name in ("north", "hub"):
-        status, added, _ = semfed(f"federation add-member root {name}/member.record {WITH} --json")
+        status, added, _ = semfed(f"federation add-member --without-token root {name}/member.record {WITH} --json")
         assert (status, added["added"], added["root_digest"]) == (ExitCode.OK, [name], root["root_digest"])
     status, roster, _ = semfed("federation roster root --json")
     assert status == ExitCode.OK
@@ -77,11 +77,11 @@ def test_several_members_join_in_one_roster_or_not_at_all(home, semfed) -> None:
         semfed(f"{MEMBER} --member {name} --role client --out {name}")
     both = "north/member.record south/member.record"
     for bad, code in (("root/federation.root", "SF331"), ("north/member.record", "SF331"), ("none", "SF102")):
-        status, _, error = semfed(f"federation add-member root {both} {bad} {WITH}")
+        status, _, error = semfed(f"federation add-member --without-token root {both} {bad} {WITH}")
         assert status != ExitCode.OK
         assert code in error
     assert semfed("federation roster root --json")[1]["members"] == []
-    status, added, _ = semfed(f"federation add-member root {both} {WITH} --json")
+    status, added, _ = semfed(f"federation add-member --without-token root {both} {WITH} --json")
     assert (status, added["added"], added["sequence"]) == (ExitCode.OK, ["north", "south"], 2)
 
 
@@ -93,7 +93,8 @@ def test_two_people_sign_with_their_own_keys_and_passphrases(home, semfed) -> No
     for number in (1, 2):
         (home / "root" / f"root-{number}.key").rename(home / f"{number}.key")
     semfed(f"{MEMBER} --member north --role client --out north")
-    add = "federation add-member root north/member.record --json --root-key 1.key --root-key 2.key --passphrase-file"
+    add = "federation add-member --without-token root north/member.record --json --root-key 1.key --root-key 2.key"
+    add += " --passphrase-file"
     status, document, _ = semfed(f"{add} other")
     assert (status, document["error"]["code"]) == (ExitCode.USAGE, "SF121")
     status, document, _ = semfed(f"{add} other {WITH}")
@@ -107,7 +108,7 @@ def test_people_get_text(home, semfed) -> None:
     assert "compare its digest over another channel:\nsha256:" in founded["text"]
     _, shown, _ = semfed(f"{MEMBER} --member north --role client --out north")
     assert shown["text"].startswith("federation       hospitals\nmember           north\n")
-    _, added, _ = semfed(f"federation add-member root north/member.record {WITH}")
+    _, added, _ = semfed(f"federation add-member --without-token root north/member.record {WITH}")
     assert added["text"].startswith("Added north (client, US-CA).\nRoster 2 is in force until ")
     _, roster, _ = semfed("federation roster root")
     assert roster["text"].splitlines()[4].split()[:4] == ["north", "client", "US-CA", "north.example"]
@@ -154,13 +155,21 @@ REFUSED = {
     "threshold_above_keys": (f"federation init other --id x --threshold 2 {WITH}", ExitCode.USAGE, "SF105"),
     "name_with_capitals": (f"federation init other --id Hospitals {WITH}", ExitCode.USAGE, "SF105"),
     "keys_twice": (f"{MEMBER} --member north --role client --out north", ExitCode.USAGE, "SF123"),
-    "record_missing": (f"federation add-member root none {WITH}", ExitCode.USAGE, "SF102"),
-    "record_is_a_root": (f"federation add-member root root/federation.root {WITH}", ExitCode.TRUST, "SF331"),
-    "record_of_another_federation": (f"federation add-member root bank/member.record {WITH}", ExitCode.TRUST, "SF331"),
+    "record_missing": (f"federation add-member --without-token root none {WITH}", ExitCode.USAGE, "SF102"),
+    "record_is_a_root": (
+        f"federation add-member --without-token root root/federation.root {WITH}",
+        ExitCode.TRUST,
+        "SF331",
+    ),
+    "record_of_another_federation": (
+        f"federation add-member --without-token root bank/member.record {WITH}",
+        ExitCode.TRUST,
+        "SF331",
+    ),
     "no_federation_here": ("federation roster north", ExitCode.USAGE, "SF102"),
     "no_keys_here": ("keys show root", ExitCode.USAGE, "SF102"),
     "record_of_new_keys_without_a_sequence": (
-        f"federation add-member root again/member.record {WITH}",
+        f"federation add-member --without-token root again/member.record {WITH}",
         ExitCode.TRUST,
         "SF331",
     ),
@@ -172,7 +181,7 @@ def test_a_mistake_is_a_coded_refusal(home, semfed, defect) -> None:
     """The exit code of the catalogue, one line on stderr, the code in the JSON document, no traceback."""
     found(semfed)
     semfed(f"{MEMBER} --member north --role client --out north")
-    semfed(f"federation add-member root north/member.record {WITH}")
+    semfed(f"federation add-member --without-token root north/member.record {WITH}")
     semfed(f"{MEMBER} --member north --role client --out again")
     semfed(f"{MEMBER.replace('hospitals', 'banks')} --member north --role client --out bank")
     line, exit_code, code = REFUSED[defect]
@@ -198,7 +207,7 @@ def test_rotated_keys_replace_the_old_ones(home, semfed) -> None:
     found(semfed)
     for out, sequence in (("old", 1), ("new", 2)):
         semfed(f"{MEMBER} --member north --role client --out {out} --sequence {sequence}")
-        assert semfed(f"federation add-member root {out}/member.record {WITH}")[0] == ExitCode.OK
+        assert semfed(f"federation add-member --without-token root {out}/member.record {WITH}")[0] == ExitCode.OK
     _, roster, _ = semfed("federation roster root --json")
     _, new, _ = semfed("keys show new --json")
     assert [member["sequence"] for member in roster["members"]] == [2]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 OURS, THEIRS = int(ExitCode.INTEGRITY), int(ExitCode.TRUST)
 HOME, STATE, SERVER = f"sites/{SITE}", f"sites/{SITE}/state", "server"
 DATABASES = {STATE: "site.db", SERVER: "server.db"}
-ENROL = ("federation", "add-member", "{root}", f"{{root}}/{HOME}/keys/member.record")
+ENROL = ("federation", "add-member", "{root}", "--without-token", f"{{root}}/{HOME}/keys/member.record")
 COMMANDS = {
     "verify site": ("audit", "verify", f"{{root}}/{STATE}"),
     "verify server": ("audit", "verify", "{root}/server"),

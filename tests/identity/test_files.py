@@ -12,7 +12,7 @@ from semfed_secure.errors import ConfigurationError, PeerError, SemfedError
 from semfed_secure.identity.federation_files import FederationDirectory, found_federation, load_root
 from semfed_secure.identity.files import make_private_directory, replace_file, write_new
 from semfed_secure.identity.member_files import create_member_keys, load_member_keys, load_member_record
-from semfed_secure.identity.records import Role
+from semfed_secure.identity.records import Role, verify_record
 from semfed_secure.identity.roster import verify_roster
 from tests.identity.identity_examples import DAY, NOW
 
@@ -57,8 +57,8 @@ def add(root, record, *, now=NOW, passphrase=PASSPHRASE):
     """Enrol ``record``."""
     federation = FederationDirectory(root)
     keys = federation.open_keys([passphrase])
-    [member] = federation.add_members([record], keys=keys, now=now, valid_for=30 * DAY)
-    return member
+    federation.publish(federation.with_members([record], keys=keys, now=now, valid_for=30 * DAY))
+    return verify_record(record)
 
 
 def code(call, *arguments, **keywords) -> str:
@@ -177,12 +177,12 @@ def test_a_revoked_record_does_not_come_back(root, tmp_path) -> None:
     add(root, old)
     federation = FederationDirectory(root)
     keys = federation.open_keys([PASSPHRASE])
-    federation.revoke("north", reason="key lost", keys=keys, now=NOW, valid_for=DAY)
+    federation.publish(federation.with_revocation("north", reason="lost", keys=keys, now=NOW, valid_for=DAY))
     assert code(federation.roster(now=NOW).member, "north", role=Role.CLIENT, at=NOW) == "SF306"
     assert code(add, root, old) == "SF331"
     add(root, new)
     assert federation.roster(now=NOW).member("north", role=Role.CLIENT, at=NOW).sequence == 2
-    assert code(federation.revoke, "west", reason="", keys=keys, now=NOW, valid_for=DAY) == "SF306"
+    assert code(federation.with_revocation, "west", reason="", keys=keys, now=NOW, valid_for=DAY) == "SF306"
 
 
 def test_records_that_do_not_belong_are_refused(root, tmp_path) -> None:
@@ -234,7 +234,8 @@ def test_any_two_of_three_people_sign_with_their_own_passphrases(three, tmp_path
     create(tmp_path / "north")
     people = [pair for place, pair in enumerate(zip(keys, (ADA, BEN, CLEO), strict=True)) if place != absent]
     opened = federation.open_keys([people[1][1], people[0][1]], files=[key for key, _ in people])
-    federation.add_members([(tmp_path / "north" / "member.record").read_bytes()], keys=opened, now=NOW, valid_for=DAY)
+    record = (tmp_path / "north" / "member.record").read_bytes()
+    federation.publish(federation.with_members([record], keys=opened, now=NOW, valid_for=DAY))
     assert [record.member_id for record in federation.roster(now=NOW).records] == ["north"]
 
 

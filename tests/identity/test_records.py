@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from semfed_secure.clock import to_ms
 from semfed_secure.crypto.signing import sign, sign_by_all
 from semfed_secure.errors import ConfigurationError, PeerError
 from semfed_secure.identity.records import MAX_RECORD_BYTES, Role, create_record, verify_record
@@ -58,7 +59,7 @@ def test_a_flipped_bit_anywhere_in_a_record_is_refused() -> None:
 
 def test_a_record_needs_the_signature_of_every_key_in_it() -> None:
     """Nobody can list a key that is not theirs: proof of possession."""
-    both = replace(NORTH, signing_keys=(key(1).public, key(2).public))
+    both = replace(NORTH, signing_keys=(key(1).public, key(2).public), overlap_until_ms=to_ms(NOW + DAY))
     complete = create_record(both, [key(1), key(2)])
     assert verify_record(complete) == both
     payload = payload_of(complete)
@@ -104,7 +105,9 @@ def test_only_the_listed_keys_can_be_asked_to_sign() -> None:
         {"roles": frozenset({Role.SERVER})},
         {"roles": frozenset({Role.HELPER})},
         {"signing_keys": ()},
-        {"signing_keys": (key(1).public, key(1).public)},
+        {"signing_keys": (key(1).public, key(1).public), "overlap_until_ms": to_ms(NOW + DAY)},
+        {"signing_keys": (key(1).public, key(2).public)},
+        {"overlap_until_ms": to_ms(NOW + DAY)},
         {"log_key": "north"},
         {"log_key": ""},
         {"valid_until_ms": 0},
@@ -117,7 +120,7 @@ def test_only_the_listed_keys_can_be_asked_to_sign() -> None:
 def test_a_record_that_makes_no_sense_is_not_signed(changes) -> None:
     """SF105 before anything is signed; a server without a sealing key among them."""
     record = replace(NORTH, **changes)
-    keys = [key(1)] * len(record.signing_keys)
+    keys = [key(1), key(1) if record.signing_keys[1:] == (key(1).public,) else key(2)][: len(record.signing_keys)]
     with pytest.raises(ConfigurationError, match="SF105"):
         create_record(record, keys)
 

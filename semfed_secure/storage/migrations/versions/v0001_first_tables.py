@@ -24,7 +24,7 @@ def _database_kind() -> None:
     op.create_table(
         "database_kind",
         sa.Column("kind", sa.Text(), nullable=False),
-        sa.CheckConstraint("kind IN ('client', 'server')", name="kind_is_known"),
+        sa.CheckConstraint("kind IN ('client', 'server', 'root')", name="kind_is_known"),
         sa.PrimaryKeyConstraint("kind"),
     )
 
@@ -127,6 +127,7 @@ def _rounds() -> None:
         sa.Column("manifest", sa.LargeBinary(), nullable=False),
         sa.Column("prompt_set", sa.LargeBinary(), nullable=False),
         sa.Column("closes_at_ms", _INTEGER64, autoincrement=False, nullable=False),
+        sa.Column("commitments", sa.LargeBinary(), nullable=True),
         sa.Column("consensus", sa.LargeBinary(), nullable=True),
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("report", sa.Text(), nullable=True),
@@ -142,15 +143,15 @@ def _rounds() -> None:
         sa.Column("outcome", sa.Text(), nullable=False),
         sa.Column("code", sa.Text(), nullable=True),
         sa.Column("receipt", sa.LargeBinary(), nullable=True),
-        sa.CheckConstraint("outcome IN ('admitted', 'rejected')", name="outcome_is_known"),
+        sa.CheckConstraint("outcome IN ('committed', 'admitted', 'rejected')", name="outcome_is_known"),
         sa.ForeignKeyConstraint(["round_id"], ["round.round_id"], name="contribution_of_a_round"),
         sa.PrimaryKeyConstraint("round_id", "statement_digest"),
     )
     op.create_index(
-        "one_admitted_contribution_per_member",
+        "one_standing_contribution_per_member",
         "contribution",
         ["round_id", "member_id"],
         unique=True,
-        sqlite_where=sa.text("outcome = 'admitted'"),
-        postgresql_where=sa.text("outcome = 'admitted'"),
+        sqlite_where=sa.text("outcome <> 'rejected'"),
+        postgresql_where=sa.text("outcome <> 'rejected'"),
     )

@@ -1,0 +1,280 @@
+"""The federation root's office: who may enrol, who vouches, and that its log knows every roster."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from semfed_secure.audit.sources import open_source, read_entries
+from semfed_secure.audit.verify import verify_log
+from semfed_secure.clock import FixedClock, SystemRandomness
+from semfed_secure.errors import ConfigurationError, SemfedError
+from semfed_secure.federation import office as office_module
+from semfed_secure.federation.office import found_office, open_office
+from semfed_secure.identity.federation_files import FederationDirectory
+from semfed_secure.identity.member_changes import Terms, rotate_member_keys, write_request
+from semfed_secure.identity.records import Role
+from tests.identity.identity_examples import DAY, NOW
+from tests.identity.test_files import ADA, BEN, CLEO, PASSPHRASE, create
+
+pytestmark = pytest.mark.usefixtures("cheap_key_files")
+
+WEEK = timedelta(days=7)
+
+
+class Office:
+    """A root office, opened anew for every act, as the commands do."""
+
+    def __init__(self, tmp_path) -> None:
+        """Found a federation with one root key."""
+        self.tmp, self.directory, self.clock = tmp_path, tmp_path / "root", FixedClock(NOW)
+        found_office(
+            self.directory,
+            federation="hospitals",
+            root_keys=1,
+            threshold=1,
+            passphrases=[PASSPHRASE],
+            clock=self.clock,
+            valid_for=30 * DAY,
+        )
+
+    def open(self):
+        """The office as it lies on disk."""
+        return open_office(self.directory, passphrases=[PASSPHRASE], clock=self.clock)
+
+    @property
+    def keys(self):
+        """The root key."""
+        return FederationDirectory(self.directory).open_keys([PASSPHRASE])
+
+    def invite(self, member: str = "north", valid_for: timedelta = WEEK) -> bytes:
+        """A token."""
+        delivered: list[bytes] = []
+        with self.open() as office:
+            office.invite(member, valid_for=valid_for, randomness=SystemRandomness(), deliver=delivered.append)
+        return delivered[0]
+
+    def request(self, token: bytes, member: str = "north", directory: str | None = None, **changes) -> bytes:
+        """A member's keys, and its request."""
+        place = self.tmp / (directory or member)
+        create(place, member, **changes)
+        return write_request(place, token).read_bytes()
+
+    def enrol(self, *submitted: bytes, without_token: bool = False) -> list[str]:
+        """Enrol and name who was."""
+        with self.open() as office:
+            members = office.enrol(submitted, keys=self.keys, valid_for=30 * DAY, without_token=without_token)
+        return [member.member_id for member in members]
+
+    def refused(self, *submitted: bytes) -> str:
+        """The code of a refusal; no new roster is there, and the log says why."""
+        before = self.roster().sequence
+        with pytest.raises(SemfedError) as caught:
+            self.enrol(*submitted)
+        assert self.roster().sequence == before
+        assert self.log()[-1][:2] == ("member.refused", "denied")
+        assert self.log()[-1][2] == (caught.value.code,)
+        return caught.value.code
+
+    def roster(self):
+        """The newest roster."""
+        return FederationDirectory(self.directory).newest()
+
+    def log(self) -> list[tuple]:
+        """Type, outcome and codes of every entry."""
+        verify_log(self.directory, key=None)
+        with open_source(self.directory) as source:
+            return [(str(e.event.type), e.event.outcome, e.event.codes) for e in read_entries(source)]
+
+
+@pytest.fixture
+def office(tmp_path) -> Office:
+    """A federation of one root key."""
+    return Office(tmp_path)
+
+
+def test_a_founded_federation_has_a_log_that_verifies(office) -> None:
+    """Its keys and its first roster are the first entries."""
+    assert [row[0] for row in office.log()] == ["key.created", "roster.signed"]
+
+
+def test_a_token_enrols_one_record_once(office) -> None:
+    """Invited, enrolled, signed: three entries; the second use is refused by its own code."""
+    request = office.request(office.invite())
+    assert office.enrol(request) == ["north"]
+    assert [row[0] for row in office.log()[-3:]] == ["member.invited", "member.added", "roster.signed"]
+    assert office.refused(request) == "SF334"
+    assert [record.member_id for record in office.roster().records] == ["north"]
+
+
+def test_the_root_keeps_no_token(office) -> None:
+    """Neither its database nor its log holds it."""
+    token = office.invite()
+    for path in office.directory.iterdir():
+        if path.is_file():
+            assert token not in path.read_bytes()
+
+
+def test_a_token_of_another_member_or_another_root_is_refused(office) -> None:
+    """SF332: for whom it was made stands with the token."""
+    assert office.refused(office.request(office.invite("south"))) == "SF332"
+    assert office.refused(office.request(b"A" * 43, directory="again")) == "SF332"
+
+
+def test_an_expired_token_is_refused_from_its_instant_on(office) -> None:
+    """SF333."""
+    request = office.request(office.invite(valid_for=WEEK))
+    office.clock.advance(WEEK.total_seconds())
+    assert office.refused(request) == "SF333"
+    office.clock.advance(-0.001)
+    assert office.enrol(request) == ["north"]
+
+
+def test_a_refused_enrolment_does_not_use_up_its_token(office) -> None:
+    """Of two requests in one roster one is refused: the other may come again."""
+    good, bad = office.request(office.invite()), office.request(office.invite("south"), "west")
+    assert office.refused(good, bad) == "SF332"
+    assert office.enrol(good) == ["north"]
+
+
+def test_bare_records_of_strangers_are_refused_unless_the_operator_vouches(office) -> None:
+    """SF335, and with the operator's word an entry that says so."""
+    create(office.tmp / "north")
+    record = (office.tmp / "north" / "member.record").read_bytes()
+    assert office.refused(record) == "SF335"
+    assert office.enrol(record, without_token=True) == ["north"]
+    with open_source(office.directory) as source:
+        added = [e.event for e in read_entries(source) if e.event.type == "member.added"]
+    assert added[0].details["introduced_by"] == "the operator, without a token"
+
+
+def test_a_known_member_needs_no_token_to_renew_or_to_rotate(office) -> None:
+    """The key in use, or the one before the new one, vouches."""
+    office.enrol(office.request(office.invite()))
+    record = (office.tmp / "north" / "member.record").read_bytes()
+    assert office.enrol(record) == ["north"]
+    terms = Terms(valid_for=365 * DAY, overlap=10 * DAY)
+    rotate_member_keys(office.tmp / "north", office.tmp / "new", passphrase=PASSPHRASE, now=NOW, terms=terms)
+    assert office.enrol((office.tmp / "new" / "member.record").read_bytes()) == ["north"]
+    assert [row[0] for row in office.log()[-2:]] == ["member.rotated", "roster.signed"]
+    assert office.refused(record) == "SF335"
+
+
+def test_new_keys_of_a_known_member_need_the_key_before_or_a_token(office) -> None:
+    """A higher sequence alone takes nobody's place; after a loss a new token does."""
+    office.enrol(office.request(office.invite()))
+    create(office.tmp / "thief", sequence=2)
+    assert office.refused((office.tmp / "thief" / "member.record").read_bytes()) == "SF335"
+    assert office.enrol(office.request(office.invite(), directory="found", sequence=2)) == ["north"]
+
+
+def test_the_key_of_a_revoked_member_vouches_for_nothing(office) -> None:
+    """Whoever stole it cannot rotate to a key of theirs."""
+    office.enrol(office.request(office.invite()))
+    with office.open() as opened:
+        number, revocation = opened.revoke("north", reason="key stolen", keys=office.keys, valid_for=30 * DAY)
+    assert (number, revocation.up_to_sequence) == (1, 1)
+    assert [row[0] for row in office.log()[-2:]] == ["member.revoked", "roster.signed"]
+    terms = Terms(valid_for=365 * DAY, overlap=10 * DAY)
+    rotate_member_keys(office.tmp / "north", office.tmp / "new", passphrase=PASSPHRASE, now=NOW, terms=terms)
+    assert office.refused((office.tmp / "new" / "member.record").read_bytes()) == "SF335"
+
+
+def test_revocations_are_numbered_and_stay(office) -> None:
+    """The list only grows, over later rosters too, and nobody is revoked twice."""
+    for name in ("north", "south"):
+        office.enrol(office.request(office.invite(name), name))
+    with office.open() as opened:
+        numbers = [
+            opened.revoke(name, reason="left", keys=office.keys, valid_for=DAY)[0] for name in ("south", "north")
+        ]
+        with pytest.raises(SemfedError) as caught:
+            opened.revoke("north", reason="again", keys=office.keys, valid_for=DAY)
+    assert numbers == [1, 2]
+    assert caught.value.code == "SF306"
+    office.enrol(office.request(office.invite("west"), "west"))
+    assert [row.member_id for row in office.roster().revocations] == ["south", "north"]
+
+
+def test_a_crash_between_signing_and_publishing_loses_no_roster(office, monkeypatch) -> None:
+    """What the log says was signed is published by the next command."""
+    request = office.request(office.invite())
+
+    def crash(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    keys = office.keys
+    with monkeypatch.context() as patched, office.open() as opened:
+        patched.setattr(FederationDirectory, "publish", crash)
+        with pytest.raises(KeyboardInterrupt):
+            opened.enrol([request], keys=keys, valid_for=DAY, without_token=False)
+    assert office.roster().sequence == 1
+    assert office.log()[-1][0] == "roster.signed"
+    with office.open():
+        pass
+    assert office.roster().sequence == 2
+    assert (office.directory / "roster").read_bytes() == (office.directory / "rosters" / "0000002").read_bytes()
+
+
+def test_an_invitation_that_cannot_be_delivered_is_none(office) -> None:
+    """No token file, no entry."""
+
+    def fail(_: bytes) -> None:
+        raise ConfigurationError("SF102", "no such directory")
+
+    with office.open() as opened, pytest.raises(ConfigurationError):
+        opened.invite("north", valid_for=WEEK, randomness=SystemRandomness(), deliver=fail)
+    assert [row[0] for row in office.log()] == ["key.created", "roster.signed"]
+
+
+@pytest.mark.parametrize("name", ["", "North", "../x"])
+def test_only_a_member_id_can_be_invited(office, name) -> None:
+    """SF105."""
+    with pytest.raises(ConfigurationError) as caught:
+        office.invite(name)
+    assert caught.value.code == "SF105"
+
+
+def test_each_of_three_people_can_write_the_log_and_nobody_else(tmp_path) -> None:
+    """One key of the log under each passphrase; a stranger's opens none."""
+    directory, clock = tmp_path / "three", FixedClock(NOW)
+    found_office(
+        directory,
+        federation="hospitals",
+        root_keys=3,
+        threshold=2,
+        passphrases=[ADA, BEN, CLEO],
+        clock=clock,
+        valid_for=30 * DAY,
+    )
+    for passphrase in (ADA, BEN, CLEO):
+        with open_office(directory, passphrases=[passphrase], clock=clock) as opened:
+            opened.invite("north", valid_for=WEEK, randomness=SystemRandomness(), deliver=lambda _: None)
+    with pytest.raises(ConfigurationError) as caught, open_office(directory, passphrases=[PASSPHRASE], clock=clock):
+        pass
+    assert caught.value.code == "SF121"
+    assert verify_log(directory, key=None).size == 4 + 3
+
+
+def test_one_person_of_two_signs_no_roster(tmp_path) -> None:
+    """The office signs with what it is given; a roster under the threshold is refused and leaves no entry."""
+    directory, clock = tmp_path / "two", FixedClock(NOW)
+    found_office(
+        directory,
+        federation="hospitals",
+        root_keys=2,
+        threshold=2,
+        passphrases=[ADA, BEN],
+        clock=clock,
+        valid_for=30 * DAY,
+    )
+    create(tmp_path / "north", "north", Role.CLIENT)
+    record = (tmp_path / "north" / "member.record").read_bytes()
+    keys = FederationDirectory(directory).open_keys([ADA, BEN])
+    for signers in (keys[:1], [keys[0], keys[0]]):
+        with open_office(directory, passphrases=[ADA], clock=clock) as opened, pytest.raises(SemfedError) as caught:
+            opened.enrol([record], keys=signers, valid_for=DAY, without_token=True)
+        assert caught.value.code == "SF322"
+    assert FederationDirectory(directory).newest().sequence == 1
+    assert office_module.DATABASE_FILE == "root.db"
