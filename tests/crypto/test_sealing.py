@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 from semfed_secure.crypto.keys import OpeningKey, SealingKey, Suite
 from semfed_secure.crypto.sealing import MAX_INFO_BYTES, open_sealed, seal
 from semfed_secure.errors import ConfigurationError, PeerError
+from semfed_secure.wire import cbor
 from tests.crypto.hpke_oracle import X_WING, key_schedule, x_wing_open
 
 VECTORS = json.loads((Path(__file__).parent / "vectors" / "hpke.json").read_text())
 KEY = OpeningKey.from_seed(bytes(range(32)))
 OTHER = OpeningKey.from_seed(bytes(32))
+P256_KEY = OpeningKey.from_seed(bytes(range(32)), Suite.NIST_P256)
 
 
 @pytest.mark.parametrize("vector", VECTORS["x_wing"], ids=["hkdf", "shake"])
@@ -47,27 +49,29 @@ def test_what_we_seal_the_second_implementation_opens() -> None:
     assert AESGCM(key).decrypt(nonce, blob[1120:], b"") == b"outputs"
 
 
+@pytest.mark.parametrize(("own", "overhead"), [(KEY, 1_120 + 16), (P256_KEY, 65 + 16)], ids=list(Suite))
 @settings(max_examples=50)
 @given(st.binary(max_size=2_000), st.binary(max_size=500))
-def test_sealing_comes_back_under_the_same_context_only(plaintext, info) -> None:
-    """Any plaintext, any context; one byte more of context and it does not open."""
-    blob = seal(plaintext, info=info, to=KEY.public)
-    assert len(blob) == len(plaintext) + KEY.public.overhead_bytes
-    assert open_sealed(blob, info=info, key=KEY) == plaintext
-    for other_info, key in ((info + b"\x00", KEY), (info, OTHER)):
+def test_sealing_comes_back_under_the_same_context_only(own, overhead, plaintext, info) -> None:
+    """Any plaintext, any context; one byte more of context and it does not open, nor for a key of another suite."""
+    blob = seal(plaintext, info=info, to=own.public)
+    assert len(blob) == len(plaintext) + own.public.overhead_bytes == len(plaintext) + overhead
+    assert open_sealed(blob, info=info, key=own) == plaintext
+    for other_info, key in ((info + b"\x00", own), (info, OTHER), (info, P256_KEY if own is KEY else KEY)):
         with pytest.raises(PeerError, match="SF312"):
             open_sealed(blob, info=other_info, key=key)
 
 
-def test_every_flipped_bit_of_a_sealed_blob_is_refused() -> None:
+@pytest.mark.parametrize("own", [KEY, P256_KEY], ids=list(Suite))
+def test_every_flipped_bit_of_a_sealed_blob_is_refused(own) -> None:
     """Encapsulation, ciphertext, tag: each single bit, always SF312 with the same sentence."""
-    blob = seal(b"small", info=b"context", to=KEY.public)
+    blob = seal(b"small", info=b"context", to=own.public)
     sentences = set()
     for position in range(len(blob) * 8):
         flipped = bytearray(blob)
         flipped[position // 8] ^= 1 << position % 8
         with pytest.raises(PeerError, match="SF312") as caught:
-            open_sealed(bytes(flipped), info=b"context", key=KEY)
+            open_sealed(bytes(flipped), info=b"context", key=own)
         sentences.add(str(caught.value))
     assert len(sentences) == 1
 
@@ -111,19 +115,36 @@ def test_a_sealing_key_comes_back_equal() -> None:
     assert parsed.key_id == KEY.key_id
 
 
+def encoded(suite: str, raw: bytes) -> bytes:
+    """A sealing key's bytes, whatever is in it."""
+    return cbor.encode({0: "semfed/sealing-key", 1: 1, 2: suite, 3: raw})
+
+
+P256_RAW = P256_KEY.public.raw
 BAD_KEYS = {
-    "mlkem_coefficients_above_the_modulus": b"\xff" * 1_184 + KEY.public.raw[1_184:],
-    "curve_point_zero": KEY.public.raw[:1_184] + bytes(32),
-    "curve_point_one": KEY.public.raw[:1_184] + b"\x01" + bytes(31),
+    "mlkem_coefficients_above_the_modulus": ("hybrid-pq", b"\xff" * 1_184 + KEY.public.raw[1_184:]),
+    "curve_point_zero": ("hybrid-pq", KEY.public.raw[:1_184] + bytes(32)),
+    "curve_point_one": ("hybrid-pq", KEY.public.raw[:1_184] + b"\x01" + bytes(31)),
+    "cut": ("hybrid-pq", KEY.public.raw[:-1]),
+    "p256_called_hybrid": ("hybrid-pq", P256_RAW),
+    "hybrid_called_p256": ("nist-p256", KEY.public.raw),
+    "beside_the_curve": ("nist-p256", P256_RAW[:-1] + bytes([P256_RAW[-1] ^ 1])),
+    "compressed": ("nist-p256", bytes([2]) + P256_RAW[1:33]),
+    "infinity": ("nist-p256", bytes(65)),
 }
+
+
+def test_the_bytes_of_good_keys_are_those_that_the_next_test_spoils() -> None:
+    """So that it refuses what is wrong with each, and nothing else."""
+    assert encoded("hybrid-pq", KEY.public.raw) == KEY.public.encode()
+    assert SealingKey.parse(encoded("nist-p256", P256_RAW)) == P256_KEY.public
 
 
 @pytest.mark.parametrize("defect", BAD_KEYS)
 def test_a_key_that_weakens_sealing_is_refused(defect) -> None:
-    """A key whose classical half would be a constant, or whose lattice half is malformed, does not parse."""
-    data = SealingKey(Suite.HYBRID_PQ, BAD_KEYS[defect]).encode()
+    """A key whose classical half would be a constant, that is malformed, or that is another suite's, does not parse."""
     with pytest.raises(PeerError, match="SF302"):
-        SealingKey.parse(data)
+        SealingKey.parse(encoded(*BAD_KEYS[defect]))
 
 
 @pytest.mark.parametrize("length", [0, 31, 33, 64])

@@ -120,6 +120,59 @@ def test_a_key_made_of_two_members_halves_does_not_verify_either_ones_messages()
     assert refused(encode_signed(SignedMessage(b"x", relabelled)), chimera) == "SF307"
 
 
+def relabelled(message: SignedMessage, key_: VerificationKey, *positions: int) -> bytes:
+    """Some of a message's signatures, under the name of another key."""
+    digest = sha256(key_.encode())
+    signatures = tuple(replace(message.signatures[position], key_id=digest) for position in positions)
+    return encode_signed(SignedMessage(message.payload, signatures))
+
+
+def test_a_hybrid_is_not_stripped_to_the_suite_of_its_classical_half() -> None:
+    """The same P-256 key in both suites: its half of a hybrid is no message of nist-p256, under either key's name."""
+    hybrid, alone = hybrid_p256_key(1).public, p256_key(1).public
+    assert hybrid.parts[0] == alone.parts[0]
+    message = apart(sign(STATEMENT, b"x", hybrid_p256_key(1)))
+    for keys in ([alone], [hybrid], [alone, hybrid]):
+        assert refused(relabelled(message, alone, 0), *keys) == "SF307"
+        assert refused(relabelled(message, hybrid, 0), *keys) == "SF307"
+        assert refused(relabelled(message, alone, 0, 1), *keys) == "SF307"
+
+
+def test_a_message_of_nist_p256_is_not_dressed_up_as_a_hybrid() -> None:
+    """Its signature beside an ML-DSA signature of the same member's hybrid key: the suite is signed, too."""
+    hybrid = hybrid_p256_key(1).public
+    classical = apart(sign(STATEMENT, b"x", p256_key(1))).signatures[0]
+    lattice = apart(sign(STATEMENT, b"x", hybrid_p256_key(1))).signatures[1]
+    mixed = SignedMessage(b"x", (classical, lattice))
+    assert refused(relabelled(mixed, hybrid, 0, 1), hybrid, p256_key(1).public) == "SF307"
+
+
+def test_the_classical_halves_of_two_hybrids_are_not_exchanged() -> None:
+    """An Ed25519 half where the key says P-256, and the other way round, beside the right ML-DSA half."""
+    for first, second in ((key(1), hybrid_p256_key(1)), (hybrid_p256_key(1), key(1))):
+        right, other = apart(sign(STATEMENT, b"x", first)), apart(sign(STATEMENT, b"x", second))
+        mixed = SignedMessage(b"x", (other.signatures[0], right.signatures[1]))
+        assert refused(relabelled(mixed, first.public, 0, 1), first.public, second.public) == "SF307"
+
+
+@pytest.mark.parametrize("kind", ["hybrid_p256", "nist_p256"])
+def test_every_flipped_bit_of_a_p256_signed_message_is_refused(kind) -> None:
+    """Each bit of everything up to the end of the ECDSA signature, its twin with the higher s included."""
+    signer = KINDS[kind](1)
+    data = sign(STATEMENT, b"small", signer)
+    classical = apart(data).signatures[0].value
+    end = data.index(classical) + len(classical)
+    codes = set()
+    for position in range(end * 8):
+        flipped = bytearray(data)
+        flipped[position // 8] ^= 1 << position % 8
+        codes.add(refused(bytes(flipped), signer.public))
+    assert codes == {"SF302", "SF307"}
+    s = int.from_bytes(classical[32:])
+    order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+    assert refused(data.replace(classical[32:], (order - s).to_bytes(32)), signer.public) == "SF307"
+
+
 @pytest.mark.parametrize("claimed", [kind for kind in MessageType if kind is not STATEMENT])
 def test_type_confusion_is_refused(claimed) -> None:
     """A statement's signatures never verify as those of another message."""
