@@ -132,6 +132,8 @@ class LogSigningKey(PrivateKey):
         """
         hidden = Secret(secret)
         del secret  # a traceback that shows locals shows nothing of it
+        if len(hidden.reveal()) != 64:
+            raise ValueError("two seeds of 32 bytes were expected")
         return cls(name, hidden.reveal()[:32], hidden.reveal()[32:])
 
     @property

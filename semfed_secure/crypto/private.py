@@ -62,4 +62,7 @@ class PrivateKey(Undisclosed, ABC):
 
     def __repr__(self) -> str:
         """The public key id, never the material."""
-        return f"<{type(self).__name__} {self.key_id}>"
+        try:
+            return f"<{type(self).__name__} {self.key_id}>"
+        except AttributeError:  # not made yet: a report of what failed in the constructor prints it
+            return super().__repr__()

@@ -7,24 +7,37 @@ import json
 import logging
 import pickle
 import traceback
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from semfed_secure.crypto.certificates import new_authority, open_authority
+from semfed_secure.crypto.external import ExternalPart
 from semfed_secure.crypto.keys import OpeningKey, SigningKey, Suite
 from semfed_secure.crypto.log_keys import LogSigningKey
-from semfed_secure.crypto.private import Secret
+from semfed_secure.crypto.p256 import P256PrivateKey
+from semfed_secure.crypto.parts import SoftwarePart
+from semfed_secure.crypto.private import Secret, Undisclosed
 from semfed_secure.crypto.stream import ChaChaStream
+from semfed_secure.wire.cose import Algorithm
+from tests.secrets_held import bases, holders
 
 MATERIAL = b"\xf5material-that-nobody-may-see\xf6\xf7\xf8"
+_NOW = datetime(2026, 11, 22, tzinfo=UTC)
 HOLDERS = {
     "signing": SigningKey.from_secret(Suite.HYBRID_PQ, MATERIAL * 2),
+    "signing_p256": SigningKey.from_secret(Suite.NIST_P256, MATERIAL),
     "opening": OpeningKey.from_seed(MATERIAL),
+    "opening_p256": OpeningKey.from_seed(MATERIAL, Suite.NIST_P256),
+    "part": SoftwarePart.from_seed(Algorithm.ML_DSA_65, MATERIAL),
+    "p256": P256PrivateKey.from_private_bytes(MATERIAL),
+    "authority": open_authority(*new_authority("north", MATERIAL, now=_NOW, valid_for=timedelta(days=9)), MATERIAL),
     "log": LogSigningKey("north", MATERIAL, MATERIAL),
     "secret": Secret(MATERIAL),
     "stream": ChaChaStream(fixed_key_for_test_vectors=MATERIAL),
 }
 assert len(MATERIAL) == 32
-SHOWN = ("nobody-may-see", MATERIAL.hex(), MATERIAL.hex()[:16])
+SHOWN = (str(int.from_bytes(MATERIAL)), "nobody-may-see", MATERIAL.hex(), MATERIAL.hex()[:16])
 
 
 @pytest.fixture(params=HOLDERS)
@@ -52,6 +65,16 @@ def test_pickling_and_copying_raise(holder) -> None:
         json.dumps(holder)
 
 
+def test_every_class_that_holds_secret_bytes_is_tested_here() -> None:
+    """A new one joins the list, or the tests of a round do not look for what it holds; a key outside has its own."""
+
+    def below(kind: type) -> set[type]:
+        return {kind}.union(*map(below, kind.__subclasses__()))
+
+    assert below(Undisclosed) == holders() | bases()
+    assert {type(holder) for holder in HOLDERS.values()} == holders() - {ExternalPart}
+
+
 def test_there_is_no_dict_to_walk_and_nothing_to_add(holder) -> None:
     """Slots only, so ``vars`` and attribute dumps have nothing to show."""
     assert not hasattr(holder, "__dict__")
@@ -72,6 +95,26 @@ def test_a_traceback_with_locals_shows_no_material(holder) -> None:
     shown = "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())
     assert "key = <" in shown
     assert not any(part in shown for part in SHOWN)
+
+
+CREATIONS = {
+    "signing": lambda secret: SigningKey.from_secret(Suite.HYBRID_PQ, secret),
+    "signing_p256": lambda secret: SigningKey.from_secret(Suite.NIST_P256, secret),
+    "opening": OpeningKey.from_seed,
+    "opening_p256": lambda secret: OpeningKey.from_seed(secret, Suite.NIST_P256),
+    "log": lambda secret: LogSigningKey.from_secret("x", secret),
+}
+
+
+@pytest.mark.parametrize("kind", CREATIONS)
+def test_a_key_that_cannot_be_made_shows_nothing_of_what_it_was_to_be_made_of(kind) -> None:
+    """In no frame of the keys' classes; the functions below them see what is no key at all."""
+    with pytest.raises(ValueError, match=r".") as caught:
+        CREATIONS[kind](MATERIAL[:-1])
+    report = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    frames = [frame for frame in report.stack if frame.filename.endswith(("keys.py", "log_keys.py"))]
+    assert frames
+    assert not any(part in str(frame.locals) for part in SHOWN for frame in frames)
 
 
 def test_generated_keys_differ() -> None:
