@@ -74,15 +74,35 @@ class FederationSection(Section):
 
 
 class ServerSection(Section):
-    """Where the server is reached; who it is, is decided by its signatures.
+    """Where and how the server is reached; who it is, is decided by its signatures.
 
     Attributes:
         url: Its address.
-        timeout_seconds: Seconds that one request may take.
+        timeout_seconds: Seconds without a byte of progress after which a request is given up, to be sent again.
+        ca: The authority whose server certificates are believed, such as the federation's `tls-ca.pem`; without it
+            those of the operating system.
+        certificate: This site's certificate, as `semfed federation issue-tls` issues it, if the server demands one.
+        key: The certificate's key, PEM, mode 0600.
+        passphrase_file: Holds the key's passphrase; without it the variable `SEMFED_PASSPHRASE` does.
+        proxy: The address of an HTTP proxy on the way, or `environment`: as the variables `https_proxy`,
+            `http_proxy` and `no_proxy` say. Without it they are not looked at.
     """
 
     url: Url
     timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 30.0
+    ca: FilePath | None = None
+    certificate: FilePath | None = None
+    key: FilePath | None = None
+    passphrase_file: FilePath | None = None
+    proxy: Url | Literal["environment"] | None = None
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Self:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key belong together")
+        if (self.ca or self.certificate) and not self.url.startswith("https:"):
+            raise ValueError("ca and certificate need an https address")
+        return self
 
 
 class PolicySection(Section):

@@ -2,30 +2,45 @@
 
 from __future__ import annotations
 
-import json
+import os
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from random import SystemRandom
+from typing import TYPE_CHECKING, Protocol, Self
 
 import httpx
 
-from semfed_secure.audit.tiles import TILE_WIDTH, Tile, split_bundle
-from semfed_secure.errors import CATALOGUE, ConsensusError, PeerError
+from semfed_secure.client.connection import certificate_error, http_client
+from semfed_secure.client.replies import entry_tile, list_in, parse_proof, pick_entry, problem_code, refusal, text_of
+from semfed_secure.errors import PeerError
 from semfed_secure.ids import Digest, RoundId, is_name
-from semfed_secure.wire.messages import CONSENSUS_LIMITS
+from semfed_secure.wire.messages import COMMITMENTS_LIMITS, CONSENSUS_LIMITS
 from semfed_secure.wire.prompts import PROMPT_SET_LIMITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from semfed_secure.client.config import ServerSection
+
 MAX_MESSAGE_BYTES = CONSENSUS_LIMITS.max_bytes + 64 * 1024
 """The largest signed message there is, a consensus, with its signatures."""
 MAX_RECEIPT_BYTES = 64 * 1024
 """A receipt holds one inclusion proof and one checkpoint."""
+MAX_COMMITMENTS_BYTES = COMMITMENTS_LIMITS.max_bytes + 64 * 1024
+"""The closed list, with its signatures."""
 ATTEMPTS = 5
+"""How often a request is sent to a server that does not answer, or not well."""
 FIRST_PAUSE_SECONDS = 0.2
-"""The pause doubles with each attempt: 3 s in all, so that a restarting server is met again."""
+"""The pause doubles with each attempt, and is a little longer by chance, so that many sites do not come back at once:
+3 s and more in all, so that a restarting server is met again."""
+LONGEST_PAUSE_SECONDS = 30.0
+"""The longest pause, whatever the server asks for."""
+PATIENCE_SECONDS = 90.0
+"""How long a server that says when to come again (``Retry-After``) is waited for, in all pauses together."""
+EXCHANGE_SECONDS = 600.0
+"""The longest that one answer may take to arrive, however steadily it trickles."""
+_CHANCE = SystemRandom()
 _COSE = "application/cose"
 _TRY_AGAIN = frozenset({408, 429, 502, 503, 504})
 
@@ -41,7 +56,8 @@ class RoundSummary:
 class Transport(Protocol):
     """What a client asks of a server: bytes out, bytes in, nothing verified here.
 
-    Raises of every method: `PeerError` SF341 where the server cannot be reached, SF342 where it refused.
+    Raises of every method: `PeerError` SF341 where the server cannot be reached, SF342 where it refused, SF344 and
+    SF345 where a certificate did not fit.
     """
 
     def roster(self) -> bytes:
@@ -64,6 +80,10 @@ class Transport(Protocol):
         """Send a contribution; the signed receipt. Posting the same bytes again gives the same receipt."""
         ...
 
+    def commitments(self, round_id: RoundId) -> bytes:
+        """The signed list of what a round of texts was committed to; `ConsensusError` SF401 before it is closed."""
+        ...
+
     def consensus(self, round_id: RoundId) -> bytes:
         """The signed consensus; `ConsensusError` SF401 while there is none, SF403 if there never will be."""
         ...
@@ -84,9 +104,10 @@ class Transport(Protocol):
 class HttpTransport:
     """The production transport: HTTP with retries of the transport only.
 
-    A request is sent again when the connection failed or the server said it is overloaded or restarting; never
-    because of what a message said. Every request is safe to repeat: reads change nothing, and a repeated post
-    carries the same bytes, which the server answers with the same receipt.
+    A request is sent again when the connection failed or the server said it is overloaded or restarting, no sooner
+    than it said (``Retry-After``); never because of what a message said, nor for a certificate. Every request is
+    safe to repeat: reads change nothing, and a repeated post carries the same bytes, which the server answers with
+    the same receipt.
     """
 
     def __init__(
@@ -99,8 +120,17 @@ class HttpTransport:
     ) -> None:
         """Talk to the server at ``url``; ``client`` replaces the default HTTP client (proxies, TLS)."""
         self._url = url.rstrip("/")
-        self._client = client if client is not None else httpx.Client(timeout=timeout_seconds)
+        self._client = client if client is not None else httpx.Client(timeout=timeout_seconds, trust_env=False)
         self._sleep = sleep
+
+    @classmethod
+    def to(cls, server: ServerSection) -> Self:
+        """As the site file says: TLS, proxy, time-outs.
+
+        Raises:
+            ConfigurationError: a TLS file is missing or does not fit; the message names it.
+        """
+        return cls(server.url, client=http_client(server, os.environ))
 
     def __enter__(self) -> Self:
         """Nothing is opened before the first request."""
@@ -139,7 +169,11 @@ class HttpTransport:
         )
         if status in {200, 201, 422} and kind == _COSE:
             return answer
-        raise _refusal(status, answer)
+        raise refusal(status, answer)
+
+    def commitments(self, round_id: RoundId) -> bytes:
+        """``GET /v1/rounds/{id}/commitments``."""
+        return self._get(f"/v1/rounds/{round_id}/commitments", limit=MAX_COMMITMENTS_BYTES)
 
     def consensus(self, round_id: RoundId) -> bytes:
         """``GET /v1/rounds/{id}/consensus``."""
@@ -147,7 +181,7 @@ class HttpTransport:
 
     def checkpoint(self) -> str:
         """``GET /v1/log/checkpoint``."""
-        return _text(self._get("/v1/log/checkpoint"))
+        return text_of(self._get("/v1/log/checkpoint"))
 
     def consistency(self, old: int, new: int) -> tuple[bytes, ...]:
         """``GET /v1/log/consistency?old=N&new=M``."""
@@ -161,35 +195,45 @@ class HttpTransport:
     def _get(self, path: str, *, limit: int = MAX_MESSAGE_BYTES) -> bytes:
         status, _, answer = self._exchange("GET", path, limit=limit)
         if status != 200:
-            raise _refusal(status, answer)
+            raise refusal(status, answer)
         return answer
 
     def _exchange(
         self, method: str, path: str, *, body: bytes | None = None, limit: int = MAX_MESSAGE_BYTES
     ) -> tuple[int, str, bytes]:
         """One request, repeated while only the transport is at fault."""
-        pause = FIRST_PAUSE_SECONDS
-        for attempt in range(1, ATTEMPTS + 1):
+        pause, waited, attempt = FIRST_PAUSE_SECONDS, 0.0, 0
+        while True:
+            attempt += 1
+            told: float | None = None
             try:
-                status, kind, answer = self._once(method, path, body, limit)
+                answer = self._once(method, path, body, limit)
             except httpx.TransportError as error:
+                final = certificate_error(error, self._url)
+                if final is not None:
+                    raise final from error
                 reason = type(error).__name__
             else:
-                if status not in _TRY_AGAIN:
-                    return status, kind, answer
-                reason = f"status {status}"
-            if attempt < ATTEMPTS:
-                self._sleep(pause)
-                pause *= 2
-        raise PeerError(
-            "SF341", f"no answer from {self._url} in {ATTEMPTS} attempts: {reason}", url=self._url, reason=reason
-        )
+                if answer.status not in _TRY_AGAIN:
+                    return answer.status, answer.kind, answer.body
+                reason, told = f"status {answer.status} {problem_code(answer.body)}".strip(), answer.retry_after
+            if waited >= PATIENCE_SECONDS or (told is None and attempt >= ATTEMPTS):
+                raise PeerError(
+                    "SF341",
+                    f"no answer from {self._url} in {attempt} attempts: {reason}",
+                    url=self._url,
+                    reason=reason,
+                )
+            wait = min(max(pause, told or 0.0), LONGEST_PAUSE_SECONDS) * (1 + _CHANCE.random() / 2)
+            self._sleep(wait)
+            waited, pause = waited + wait, pause * 2
 
-    def _once(self, method: str, path: str, body: bytes | None, limit: int) -> tuple[int, str, bytes]:
+    def _once(self, method: str, path: str, body: bytes | None, limit: int) -> _Answer:
         """One request; the answer is cut off, not stored, beyond ``limit``."""
         headers = {"accept-encoding": "identity"}  # what is limited is what was sent, no decompression in between
         if body is not None:
             headers["content-type"] = _COSE
+        until = time.monotonic() + EXCHANGE_SECONDS
         with self._client.stream(method, self._url + path, content=body, headers=headers) as response:
             parts: list[bytes] = []
             size = 0
@@ -197,33 +241,25 @@ class HttpTransport:
                 size += len(part)
                 if size > limit:
                     raise PeerError("SF301", f"the server's answer is larger than {limit} bytes", limit_bytes=limit)
+                if time.monotonic() > until:
+                    raise httpx.ReadTimeout("the answer trickles")
                 parts.append(part)
             kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-            return response.status_code, kind, b"".join(parts)
+            return _Answer(response.status_code, kind, b"".join(parts), _retry_after(response))
 
 
-def entry_tile(index: int, size: int) -> Tile:
-    """The entry bundle that holds entry ``index`` of a log of ``size`` entries.
-
-    Raises:
-        PeerError: SF302, the log has no such entry.
-    """
-    if not 0 <= index < size:
-        raise PeerError("SF302", f"an entry below {size} was expected, got {index}")
-    number = index // TILE_WIDTH
-    return Tile(None, number, min(TILE_WIDTH, size - number * TILE_WIDTH))
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    kind: str
+    body: bytes
+    retry_after: float | None
 
 
-def pick_entry(bundle: bytes, index: int) -> bytes:
-    """Entry ``index`` out of the bundle that holds it.
-
-    Raises:
-        PeerError: SF302, the bundle is not whole.
-    """
-    try:
-        return split_bundle(bundle)[index % TILE_WIDTH]
-    except (ValueError, IndexError) as error:
-        raise PeerError("SF302", "a whole entry bundle of the server's log was expected") from error
+def _retry_after(response: httpx.Response) -> float | None:
+    """Seconds until the server wants to be asked again; not its other form, a date, which would trust its clock."""
+    said = response.headers.get("retry-after", "")
+    return float(said) if said.isdecimal() and len(said) < 6 else None
 
 
 def parse_rounds(data: bytes) -> tuple[RoundSummary, ...]:
@@ -233,7 +269,7 @@ def parse_rounds(data: bytes) -> tuple[RoundSummary, ...]:
         PeerError: SF302 if it is anything else.
     """
     try:
-        rows = [(row["round_id"], row["state"]) for row in _list(data, "rounds")]
+        rows = [(row["round_id"], row["state"]) for row in list_in(data, "rounds")]
     except (KeyError, TypeError) as error:
         raise PeerError("SF302", "the list of rounds is not well-formed") from error
     if not all(isinstance(name, str) and isinstance(state, str) for name, state in rows):
@@ -242,53 +278,3 @@ def parse_rounds(data: bytes) -> tuple[RoundSummary, ...]:
     if not all(is_name(row.round_id) for row in found):
         raise PeerError("SF302", "the list of rounds holds a name that is none")
     return found
-
-
-def parse_proof(data: bytes) -> tuple[bytes, ...]:
-    """Read ``{"proof": ["hex", …]}``.
-
-    Raises:
-        PeerError: SF302 if it is anything else.
-    """
-    try:
-        return tuple(bytes.fromhex(node) for node in _list(data, "proof"))
-    except (TypeError, ValueError) as error:
-        raise PeerError("SF302", "the consistency proof is not well-formed") from error
-
-
-def _list(data: bytes, name: str) -> list[Any]:
-    """The list under ``name`` of a JSON object."""
-    try:
-        document = json.loads(data)
-    except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, digits without end, nested without end
-        raise PeerError("SF302", "the server's answer is not JSON") from error
-    rows = document.get(name) if isinstance(document, dict) else None
-    if not isinstance(rows, list):
-        raise PeerError("SF302", f"the server's answer has no list `{name}`")
-    return rows
-
-
-def _text(data: bytes) -> str:
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise PeerError("SF302", "the server's answer is not text") from error
-
-
-def _refusal(status: int, answer: bytes) -> PeerError | ConsensusError:
-    """The error behind a problem document; a code that is not in our catalogue is not repeated."""
-    code = _problem_code(answer)
-    if code in {"SF401", "SF402", "SF403"}:
-        return ConsensusError(code, f"the server says: {CATALOGUE[code].title}")
-    said = f"{code}, {CATALOGUE[code].title}" if code else "without a code"
-    return PeerError("SF342", f"the server refused (status {status}): {said}", status=status, server_code=code)
-
-
-def _problem_code(answer: bytes) -> str:
-    """The catalogue code of an RFC 9457 document, or nothing."""
-    try:
-        document = json.loads(answer)
-    except (ValueError, RecursionError):
-        return ""
-    code = document.get("code") if isinstance(document, dict) else None
-    return code if isinstance(code, str) and code in CATALOGUE else ""

@@ -101,7 +101,7 @@ class LateTransport(HttpTransport):
 def transport_for(role: SiteRole, config: SiteConfig) -> Transport:
     """How a site of this role reaches the server."""
     kinds = {SiteRole.BROKEN: DamagingTransport, SiteRole.LATE: LateTransport}
-    return kinds.get(role, HttpTransport)(config.server.url, timeout_seconds=config.server.timeout_seconds)
+    return kinds.get(role, HttpTransport).to(config.server)
 
 
 def take_part(role: SiteRole, site_file: Path, answers: Path, rounds: Sequence[str]) -> dict[str, dict[str, str]]:

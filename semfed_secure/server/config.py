@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -22,6 +23,13 @@ from semfed_secure.settings import (
 )
 from semfed_secure.units import Mechanism, PrivacyUnit, Relation
 
+
+def _address(text: str) -> str:
+    ipaddress.ip_address(text)  # says by itself what is wrong
+    return text
+
+
+Address = Annotated[str, AfterValidator(_address)]
 Ppm = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
@@ -34,6 +42,10 @@ class ServerSection(Section):
         database: A path beside this file, whose directory exists, or a ``postgresql://`` URL.
         host: The address that it listens on.
         port: The TCP port; 0 takes a free one and prints it.
+        trusted_proxies: IP addresses of the reverse proxies in front, whose `X-Forwarded-For` is believed; without them
+            that header is nobody's word, and a limit per address is one for the proxy.
+        notice_seconds: How long, after a stop signal, requests are still accepted while `/readyz` says 503, so that a
+            load balancer looks elsewhere first.
     """
 
     federation: Name
@@ -41,6 +53,28 @@ class ServerSection(Section):
     database: str
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8440
+    trusted_proxies: Written[tuple[Address, ...]] = ()
+    notice_seconds: Annotated[int, Field(ge=0, le=300)] = 0
+
+
+class TlsSection(Section):
+    """TLS 1.3 by the server itself; without this section it speaks plain HTTP, for this machine or a proxy in front.
+
+    Attributes:
+        certificate: Its certificate, as `semfed federation issue-tls` or an authority of the institution issues it.
+        key: The certificate's key, PEM, mode 0600.
+        passphrase_file: Holds the key's passphrase; without it the variable `SEMFED_PASSPHRASE` does.
+        client_ca: The authority whose client certificates are believed, such as the federation's `tls-ca.pem`; without
+            it no client is asked for one.
+        require_client_certificates: Whether who shows none is refused; false lets others read, and post what its
+            signatures admit. Who shows one can contribute for its member only.
+    """
+
+    certificate: FilePath
+    key: FilePath
+    passphrase_file: FilePath | None = None
+    client_ca: FilePath | None = None
+    require_client_certificates: bool = True
 
 
 class FederationSection(Section):
@@ -115,7 +149,8 @@ class RoundsSection(Section):
     """Defaults of new rounds; the options of ``semfed round open`` go before them.
 
     Attributes:
-        closes_in_seconds: How long contributions are taken.
+        closes_in_seconds: How long contributions are taken; of texts, commitments to them.
+        opening_seconds: How long texts that were committed to are taken after that.
         close_when_complete: Whether a round closes as soon as every client of the roster was admitted.
         min_clients: Answers that a prompt needs, and admitted contributions that a round needs.
         min_support_ppm: Least share of the answering weight behind an agreed label.
@@ -130,6 +165,7 @@ class RoundsSection(Section):
     """
 
     closes_in_seconds: Annotated[int, Field(ge=1, le=31 * 86_400)] = 3_600
+    opening_seconds: Annotated[int, Field(ge=1, le=31 * 86_400)] = 3_600
     close_when_complete: bool = True
     min_clients: Annotated[int, Field(ge=1, le=1_000)] = 3
     min_support_ppm: Ppm = 500_000
@@ -147,6 +183,7 @@ class ServerConfig(Section):
     server: ServerSection
     identity: IdentitySection
     federation: FederationSection
+    tls: TlsSection | None = None
     limits: LimitsSection = LimitsSection()
     embedder: EmbedderSection | None = None
     rounds: RoundsSection = RoundsSection()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from semfed_secure.audit.tiles import read_tile
-from semfed_secure.client.transport import RoundSummary, entry_tile, pick_entry
+from semfed_secure.client.replies import entry_tile, pick_entry
+from semfed_secure.client.transport import RoundSummary
 from semfed_secure.errors import PeerError
 from semfed_secure.ids import RoundId
 
@@ -51,6 +52,11 @@ class LocalTransport:
         """The receipt."""
         self._coordinator.advance()
         return _asked(lambda: self._coordinator.receive(round_id, body).receipt)
+
+    def commitments(self, round_id: RoundId) -> bytes:
+        """The signed list of commitments."""
+        self._coordinator.advance()
+        return _asked(lambda: self._coordinator.commitments(round_id))
 
     def consensus(self, round_id: RoundId) -> bytes:
         """The signed consensus."""
@@ -110,6 +116,10 @@ class TransportWrapper:
     def post(self, round_id: RoundId, body: bytes) -> bytes:
         """Passed on."""
         return self.answered("post", self._inner.post(round_id, self.sent(body)))
+
+    def commitments(self, round_id: RoundId) -> bytes:
+        """Passed on."""
+        return self.answered("commitments", self._inner.commitments(round_id))
 
     def consensus(self, round_id: RoundId) -> bytes:
         """Passed on."""

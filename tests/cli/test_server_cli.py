@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import signal
+import socket
 import time
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -83,9 +84,9 @@ def server_key(config: Path) -> Any:
     return load_member_record(config.parent / "keys").signing_keys
 
 
-def answer(config: Path, name: str, manifest: RoundManifest, *indices: int) -> bytes:
-    """A contribution body, sealed to this server."""
-    return post(name, manifest, votes(*indices), to=load_member_record(config.parent / "keys").sealing_key)
+def answer(name: str, manifest: RoundManifest, *indices: int) -> bytes:
+    """A contribution body, sealed to the key of the round."""
+    return post(name, manifest, votes(*indices))
 
 
 def manifest_of(config: Path, transport: HttpTransport) -> RoundManifest:
@@ -132,8 +133,8 @@ def test_a_running_server_takes_up_a_round_that_another_process_opens(config: Pa
         manifest = manifest_of(config, transport)
         assert opened["prompt_set_digest"] == f"sha256:{manifest.prompt_set_digest.hex()}"
         for name in SITES[:3]:
-            transport.post(ROUND, answer(config, name, manifest))
-        transport.post(ROUND, answer(config, "moor", manifest, 9))
+            transport.post(ROUND, answer(name, manifest))
+        transport.post(ROUND, answer("moor", manifest, 9))
         assert semfed("round", "close", ROUND) == {"round_id": ROUND, "state": "closed"}
         assert wait_for_consensus(config, transport).admitted_count == 3
         status = semfed("round", "status", ROUND)
@@ -151,7 +152,7 @@ def test_kill_9_in_the_middle_of_a_round_loses_nothing(config: Path, semfed: Any
     open_round(semfed, config)
     with server_process(config) as (process, url), HttpTransport(url) as transport:
         manifest = manifest_of(config, transport)
-        bodies = {name: answer(config, name, manifest) for name in SITES}
+        bodies = {name: answer(name, manifest) for name in SITES}
         receipts = {name: transport.post(ROUND, bodies[name]) for name in SITES[:2]}
         process.kill()
         assert process.wait(20) == -signal.SIGKILL
@@ -159,7 +160,7 @@ def test_kill_9_in_the_middle_of_a_round_loses_nothing(config: Path, semfed: Any
         assert {name: transport.post(ROUND, bodies[name]) for name in SITES[:2]} == receipts
         changed = httpx.post(
             f"{url}/v1/rounds/{ROUND}/contributions",
-            content=answer(config, "bay", manifest, 1, 1, 1, 1, 1, 1),
+            content=answer("bay", manifest, 1, 1, 1, 1, 1, 1),
             headers={"content-type": "application/cose"},
         )
         assert changed.status_code == 422, "what a member said before the crash is what it said"
@@ -178,20 +179,70 @@ def test_kill_9_in_the_middle_of_a_round_loses_nothing(config: Path, semfed: Any
     assert found.count("log.started") == 3
 
 
+def half_sent(url: str, body: bytes) -> socket.socket:
+    """A connection on which a contribution is on its way, half of it sent."""
+    host, _, port = url.removeprefix("http://").rpartition(":")
+    raw = socket.create_connection((host, int(port)), timeout=20)
+    head = f"POST /v1/rounds/{ROUND}/contributions HTTP/1.1\r\nhost: x\r\ncontent-type: application/cose\r\n"
+    raw.sendall(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body[: len(body) // 2])
+    return raw
+
+
+def test_a_stopping_server_says_so_first_and_finishes_what_is_in_progress(config: Path, semfed: Any) -> None:
+    """SIGTERM: /readyz is 503 while requests still come in; then nobody is accepted, and a half-sent post is judged."""
+    config.write_text(config.read_text().replace("port = 0", "port = 0\nnotice_seconds = 2"))
+    open_round(semfed, config)
+    with server_process(config) as (process, url), HttpTransport(url) as transport:
+        manifest = manifest_of(config, transport)
+        body = answer("bay", manifest)
+        with half_sent(url, body) as raw:
+            assert httpx.get(f"{url}/readyz").status_code == 200
+            process.send_signal(signal.SIGTERM)
+            deadline = time.monotonic() + 10
+            while (ready := httpx.get(f"{url}/readyz")).status_code == 200:
+                assert time.monotonic() < deadline
+            assert (ready.status_code, ready.json()["code"]) == (503, "SF348")
+            assert transport.post(ROUND, answer("hill", manifest)), "still accepted while it is said"
+            while True:
+                try:
+                    httpx.get(f"{url}/healthz")
+                except httpx.ConnectError:
+                    break
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            assert process.poll() is None
+            raw.sendall(body[len(body) // 2 :])
+            assert raw.recv(4096).startswith(b"HTTP/1.1 201")
+        assert process.wait(20) == 0
+    assert events(config).count("bundle.admitted") == 2
+    assert events(config)[-1] == "log.stopped"
+
+
+def test_a_second_signal_does_not_wait(config: Path) -> None:
+    """Whoever stops it twice means now."""
+    config.write_text(config.read_text().replace("port = 0", "port = 0\nnotice_seconds = 300"))
+    with server_process(config) as (process, _):
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+
+
 def test_a_round_that_ends_while_nobody_serves_is_published_at_the_next_start(config: Path, semfed: Any) -> None:
     """Killed, closed by the operator, started: the consensus is formed of what had come."""
     open_round(semfed, config)
     with server_process(config) as (process, url), HttpTransport(url) as transport:
         manifest = manifest_of(config, transport)
         for name in SITES[:3]:
-            transport.post(ROUND, answer(config, name, manifest))
+            transport.post(ROUND, answer(name, manifest))
         process.kill()
         process.wait(20)
     semfed("round", "close", ROUND)
     with server_process(config) as (_, url), HttpTransport(url) as transport:
         assert wait_for_consensus(config, transport).admitted_count == 3
         with pytest.raises(PeerError, match="SF304"):
-            transport.post(ROUND, answer(config, "north", manifest))
+            transport.post(ROUND, answer("north", manifest))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from semfed_secure.client import transport as module
-from semfed_secure.client.transport import ATTEMPTS, HttpTransport, RoundSummary, parse_proof, parse_rounds
+from semfed_secure.client.replies import parse_proof
+from semfed_secure.client.transport import ATTEMPTS, HttpTransport, RoundSummary, parse_rounds
 from semfed_secure.errors import ConsensusError, PeerError
 from semfed_secure.ids import Digest, RoundId
 
@@ -29,6 +30,8 @@ class Script:
 
     def __init__(self) -> None:
         self.answers: list[tuple[int, str, bytes]] = []
+        self.retry_after: list[str] = []
+        self.pauses: list[float] = []
         self.seen: list[tuple[str, str, bytes]] = []
         self.url = ""
 
@@ -45,6 +48,8 @@ def script() -> Iterator[Script]:
             status, kind, answer = said.answers.pop(0)
             self.send_response(status)
             self.send_header("content-type", kind)
+            if said.retry_after:
+                self.send_header("retry-after", said.retry_after.pop(0))
             self.send_header("content-length", str(len(answer)))
             self.end_headers()
             self.wfile.write(answer)
@@ -66,7 +71,7 @@ def script() -> Iterator[Script]:
 @pytest.fixture
 def transport(script: Script) -> Iterator[HttpTransport]:
     """The transport that asks it, without waiting between attempts."""
-    with HttpTransport(script.url, sleep=lambda seconds: None) as client:
+    with HttpTransport(script.url, sleep=script.pauses.append) as client:
         yield client
 
 
@@ -103,6 +108,37 @@ def test_a_post_is_repeated_with_the_same_bytes(script: Script, transport: HttpT
     script.answers = [(503, PROBLEM, b""), (502, PROBLEM, b""), (201, COSE, b"receipt")]
     assert transport.post(ROUND, b"body") == b"receipt"
     assert {body for _, _, body in script.seen} == {b"body"}
+
+
+def test_a_server_that_says_when_is_asked_again_then_and_not_before(script: Script, transport: HttpTransport) -> None:
+    """`Retry-After` is the least pause, and such a server is waited for longer than one that does not answer."""
+    script.answers = [(429, PROBLEM, problem("SF347"))] * 7 + [(201, COSE, b"receipt")]
+    script.retry_after = ["7"] * 7
+    assert transport.post(ROUND, b"body") == b"receipt"
+    assert len(script.pauses) == 7 > ATTEMPTS
+    assert all(pause >= 7 for pause in script.pauses)
+
+
+@pytest.mark.parametrize("said", ["99999", "9" * 400, "-5", "soon", "Wed, 21 Oct 2015 07:28:00 GMT"])
+def test_no_server_makes_a_site_wait_for_long(script: Script, transport: HttpTransport, said: str) -> None:
+    """Whatever it asks for, a pause and all pauses together have an end; the code it gave is in the message."""
+    script.answers = [(503, PROBLEM, problem("SF348"))] * 50
+    script.retry_after = [said] * 50
+    with pytest.raises(PeerError, match="status 503 SF348") as caught:
+        transport.roster()
+    assert caught.value.code == "SF341"
+    assert max(script.pauses) <= module.LONGEST_PAUSE_SECONDS * 1.5
+    assert sum(script.pauses) <= module.PATIENCE_SECONDS + module.LONGEST_PAUSE_SECONDS * 1.5
+
+
+def test_an_answer_that_trickles_is_given_up(
+    script: Script, transport: HttpTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However steadily its bytes come: a server holds no site for ever."""
+    monkeypatch.setattr(module, "EXCHANGE_SECONDS", -1.0)
+    script.answers = [(200, COSE, b"x")] * ATTEMPTS
+    with pytest.raises(PeerError, match="SF341"):
+        transport.roster()
 
 
 def test_what_a_message_said_is_never_repeated(script: Script, transport: HttpTransport) -> None:

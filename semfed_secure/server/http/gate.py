@@ -68,10 +68,10 @@ class Gate:
 
     def _refusal(self, scope: Scope) -> JSONResponse | None:
         """The answer to one who may not come in."""
-        if self._inside >= MAX_REQUESTS:
-            return problems.busy()
         if scope["path"] in UNMETERED:
             return None
+        if self._inside >= MAX_REQUESTS:
+            return problems.busy()
         try:
             member = callers.member(scope, scope["app"].state.service.context.federation)
         except PeerError as refusal:

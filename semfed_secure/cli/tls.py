@@ -1,0 +1,85 @@
+"""``semfed federation issue-tls``: certificates by which members' machines recognise each other."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from semfed_secure.cli.output import JsonOption, emit
+from semfed_secure.clock import SystemClock, to_iso
+from semfed_secure.crypto.key_files import read_passphrase
+from semfed_secure.errors import ConfigurationError
+from semfed_secure.identity.federation_files import FederationDirectory
+from semfed_secure.identity.files import read_bounded
+from semfed_secure.identity.tls import MAX_PEM_BYTES, member_uri
+from semfed_secure.identity.tls_files import CA_FILE, CERTIFICATE_FILE, KEY_FILE, Wanted, issue_tls
+from semfed_secure.ids import MemberId
+
+
+def issue(
+    directory: Annotated[Path, typer.Argument(help="The federation root's directory.", show_default=False)],
+    member: Annotated[str, typer.Option("--member", help="A member of the roster.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", help="Where tls.pem and tls.key are written.", show_default=False)],
+    dns: Annotated[
+        list[str] | None,
+        typer.Option("--dns", help="A host name of a server; repeat it. Without any, the domain of its record."),
+    ] = None,
+    ip: Annotated[list[str] | None, typer.Option("--ip", help="An IP address of a server; repeat it.")] = None,
+    request: Annotated[
+        Path | None,
+        typer.Option("--request", help="A certificate request (PEM) for a P-256 key that the member made itself."),
+    ] = None,
+    valid_days: Annotated[
+        int, typer.Option("--valid-days", min=1, max=397, help="Days until another one is needed.")
+    ] = 90,
+    passphrase_file: Annotated[
+        Path | None,
+        typer.Option("--passphrase-file", help="Holds the TLS authority's passphrase. Else SEMFED_PASSPHRASE does."),
+    ] = None,
+    key_passphrase_file: Annotated[
+        Path | None,
+        typer.Option("--key-passphrase-file", help="Holds the passphrase of the member's key. Else the same one."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Issue a member a TLS certificate; the first one also makes the federation's TLS authority."""
+    now = SystemClock().now()
+    passphrase = read_passphrase(passphrase_file, os.environ)
+    roster = FederationDirectory(directory).roster(now=now)
+    ends = issue_tls(
+        directory,
+        Wanted(
+            member_id=MemberId(member),
+            valid_for=timedelta(days=valid_days),
+            dns_names=dns or (),
+            addresses=[_address(text) for text in ip or ()],
+            request=None if request is None else read_bounded(request, MAX_PEM_BYTES),
+        ),
+        out,
+        roster=roster,
+        passphrase=passphrase,
+        key_passphrase=read_passphrase(key_passphrase_file, os.environ) if key_passphrase_file else passphrase,
+        now=now,
+    )
+    document = {
+        "member": member,
+        "uri": member_uri(roster.federation, MemberId(member)),
+        "certificate": str(out / CERTIFICATE_FILE),
+        "key": None if request else str(out / KEY_FILE),
+        "ca": str(directory / CA_FILE),
+        "valid_until": to_iso(ends),
+    }
+    said = f"{document['uri']}, until {document['valid_until']}: {document['certificate']}"
+    emit(document, as_json=as_json, text=f"{said}\nEverybody believes {document['ca']}")
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        raise ConfigurationError("SF105", "an IP address such as 192.0.2.1 was expected") from None
