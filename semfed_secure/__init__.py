@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from semfed_secure.client.config import SiteConfig, load_site_config
     from semfed_secure.client.learning import LearnOutcome
     from semfed_secure.client.records import LabelledPrompt, read_labelled, read_records
-    from semfed_secure.client.release import DecisionPreview
+    from semfed_secure.client.decisions import DecisionPreview
     from semfed_secure.client.round import VerifiedConsensus
     from semfed_secure.client.session import Client, Round
     from semfed_secure.client.training import TrainOutcome
@@ -41,7 +41,7 @@ _HOMES = {
     "client.learning": ("LearnOutcome",),
     "llm.model": ("Model", "Record", "TrainableModel", "TrainingPlan"),
     "client.records": ("LabelledPrompt", "read_labelled", "read_records"),
-    "client.release": ("DecisionPreview",),
+    "client.decisions": ("DecisionPreview",),
     "client.round": ("VerifiedConsensus",),
     "client.session": ("Client", "Round"),
     "client.training": ("TrainOutcome",),

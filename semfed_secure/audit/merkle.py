@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from semfed_secure.errors import PeerError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 HASH_BYTES = 32
 EMPTY_ROOT = hashlib.sha256(b"").digest()
@@ -153,6 +153,14 @@ def prove(ranges: Sequence[Range], hashes: Mapping[Place, bytes]) -> tuple[bytes
         KeyError: a subtree is not in ``hashes``.
     """
     return tuple(fold([hashes[place] for place in places_of(part)]) for part in ranges)
+
+
+def root_over(leaves: Iterable[bytes]) -> bytes:
+    """The root of the tree over ``leaves`` in their order."""
+    frontier = Frontier()
+    for leaf in leaves:
+        frontier.add(leaf_hash(leaf))
+    return frontier.root()
 
 
 def verify_inclusion(leaf: bytes, *, index: int, size: int, proof: Sequence[bytes], root: bytes) -> int:

@@ -232,7 +232,12 @@ def _answer(entries: list[Entry]) -> Child:
     if receipts:
         event = receipts[-1].event
         where = "" if event.peer_entry is None else f", their entry {event.peer_entry}"
-        return join(_outcome(event, yes="admitted", no="not admitted"), where, " ", _codes(event))
+        return join(
+            _outcome(event, yes=str(event.details.get("outcome", "admitted")), no="not admitted"),
+            where,
+            " ",
+            _codes(event),
+        )
     return "sent, not answered" if entries else "not sent yet"
 
 

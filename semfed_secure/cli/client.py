@@ -12,8 +12,8 @@ import typer
 from semfed_secure.cli.output import JsonOption, emit, note, printable
 from semfed_secure.client.attendance import Attendance, attend
 from semfed_secure.client.config import SiteConfig, load_site_config
+from semfed_secure.client.decisions import DecisionPreview
 from semfed_secure.client.records import iter_records, read_outputs
-from semfed_secure.client.release import DecisionPreview
 from semfed_secure.client.session import TAKES_PART, Client, Round
 from semfed_secure.errors import ConfigurationError, ExitCode, PeerError, SemfedError
 from semfed_secure.ids import hex_digest

@@ -40,6 +40,7 @@ def open_(
     name: Annotated[str | None, typer.Option(help="Name of the prompt set; the file's name if left out.")] = None,
     opens_in: Annotated[int, typer.Option(min=0, help="Seconds until contributions begin.")] = 0,
     closes_in: Annotated[int | None, typer.Option(min=1, help="Seconds for which they are taken.")] = None,
+    opening: Annotated[int | None, typer.Option(min=1, help="Seconds for which texts are then taken.")] = None,
     min_clients: Annotated[int | None, typer.Option(min=1, help="Fewest answers to a prompt.")] = None,
     min_support: Annotated[float | None, typer.Option(min=0, max=1, help="Least share behind a label.")] = None,
     min_margin: Annotated[float | None, typer.Option(min=0, max=1, help="Least lead over the next.")] = None,
@@ -53,6 +54,7 @@ def open_(
     loaded = load_server_config(config)
     asked = {
         "closes_in_seconds": closes_in,
+        "opening_seconds": opening,
         "min_clients": min_clients,
         "min_support_ppm": _ppm(min_support),
         "min_margin_ppm": _ppm(min_margin),
@@ -73,6 +75,7 @@ def open_(
         "manifest_digest": hex_digest(manifest.digest),
         "opens_at": to_iso(from_ms(manifest.opens_at_ms)),
         "closes_at": to_iso(from_ms(manifest.closes_at_ms)),
+        "ends_at": to_iso(from_ms(manifest.ends_at_ms)),
     }
     emit(document, as_json=as_json, text=table(["round", manifest.round_id], list(document.items())[1:]))
 
@@ -100,15 +103,27 @@ def status(
 def close(
     config: ConfigFile,
     round_id: RoundName,
-    abort: Annotated[str | None, typer.Option(help="End it without a consensus, for this reason.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Take no more contributions; the running server forms and publishes the consensus."""
+    """Take no more contributions; of texts, no more commitments, and once more for the texts themselves.
+
+    The running server forms and publishes the consensus.
+    """
     with open_service(load_server_config(config), environ=os.environ, version=__version__) as service:
-        if abort is None:
-            state = service.coordinator.close_round(RoundId(round_id))
-        else:
-            state = service.coordinator.abort_round(RoundId(round_id), abort)
+        state = service.coordinator.close_round(RoundId(round_id))
+    emit({"round_id": round_id, "state": str(state)}, as_json=as_json, text=f"{round_id} is {state}")
+
+
+@app.command()
+def abort(
+    config: ConfigFile,
+    round_id: RoundName,
+    reason: Annotated[str, typer.Option(help="Why, in one sentence, for the log; clients learn the code SF403.")],
+    as_json: JsonOption = False,
+) -> None:
+    """End a round without a consensus; what members spent on it stays spent."""
+    with open_service(load_server_config(config), environ=os.environ, version=__version__) as service:
+        state = service.coordinator.abort_round(RoundId(round_id), reason)
     emit({"round_id": round_id, "state": str(state)}, as_json=as_json, text=f"{round_id} is {state}")
 
 
@@ -121,6 +136,7 @@ def _plan(
         problems = "; ".join(f"{row['loc'][0]}: {row['msg']}" for row in error.errors())
         raise ConfigurationError("SF105", problems) from None
     now = SystemClock().now()
+    closes_at = now + timedelta(seconds=opens_in + rounds.closes_in_seconds)
     text = kind is OutputKind.TEXT
     floor = rounds.floor
     return RoundPlan(
@@ -144,7 +160,8 @@ def _plan(
         ),
         max_new_tokens=rounds.max_new_tokens,
         opens_at=now + timedelta(seconds=opens_in),
-        closes_at=now + timedelta(seconds=opens_in + rounds.closes_in_seconds),
+        closes_at=closes_at,
+        opening_ends_at=closes_at + timedelta(seconds=rounds.opening_seconds) if text else None,
         embedder=_embedder(config) if text else None,
     )
 
@@ -170,7 +187,9 @@ def _status_text(document: dict[str, Any]) -> str:
         ("kind", document["kind"]),
         ("prompts", document["prompts"]),
         ("closes at", document["closes_at"]),
+        ("opening ends at", document["opening_ends_at"] or ""),
         ("expected", ", ".join(document["expected"])),
+        ("committed", ", ".join(document["committed"])),
         ("admitted", ", ".join(document["admitted"])),
         ("refused", ", ".join(refused)),
     ]

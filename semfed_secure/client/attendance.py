@@ -54,13 +54,17 @@ def attend(client: Client, round_id: str, *, records: Path | None) -> Attendance
         return Attendance(round_id, None, None, _of_this_round(error))
     try:
         if joined.state in _NOT_YET_COLLECTED:
-            receipt = _contribute(client, joined, records)
+            _contribute(client, joined, records)
     except SemfedError as error:
         refusal = _of_this_round(error)
     try:
-        remaining = from_ms(joined.manifest.closes_at_ms) - client.site.clock.now()
+        remaining = from_ms(joined.manifest.ends_at_ms) - client.site.clock.now()
         consensus = joined.wait_for_consensus(max(0.0, remaining.total_seconds()) + GRACE_SECONDS)
         learned = joined.learn(consensus)
+    except SemfedError as error:
+        refusal = refusal or _of_this_round(error)
+    try:
+        receipt = joined.receipt
     except SemfedError as error:
         refusal = refusal or _of_this_round(error)
     return Attendance(round_id, receipt, learned, refusal)
@@ -73,11 +77,12 @@ def _of_this_round(error: SemfedError) -> SemfedError:
     return error
 
 
-def _contribute(client: Client, joined: Round, records: Path | None) -> Receipt:
+def _contribute(client: Client, joined: Round, records: Path | None) -> None:
     if client.site.config.privacy.mechanism is Mechanism.RECORD_HISTOGRAM:
-        return joined.contribute(records=None if records is None else iter_records(records))
+        joined.contribute(records=None if records is None else iter_records(records))
+        return
     with client.site.database.snapshot() as tx:
         adapter = active_adapter(tx)
     if records is not None and joined.state is RoundState.JOINED and (adapter is None or not adapter.charges):
         joined.train(iter_records(records))
-    return joined.contribute()
+    joined.contribute()

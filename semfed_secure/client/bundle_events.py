@@ -11,7 +11,7 @@ from semfed_secure.ids import Digest, hex_digest
 from semfed_secure.wire.messages import ABSTAIN, Outcome
 
 if TYPE_CHECKING:
-    from semfed_secure.client.release import ReleasedOutputs
+    from semfed_secure.client.door import ReleasedOutputs
     from semfed_secure.client.round import VerifiedRound
     from semfed_secure.client.screening import Screened
     from semfed_secure.client.site import Site
@@ -79,7 +79,7 @@ def sent_event(row: OutboxRow, site: Site) -> Event:
         round_id=row.round_id,
         peer=site.server_id,
         bundle_digest=_digest(row),
-        details={"bytes": len(row.body)},
+        details={"bytes": len(row.body), "source": row.kind},
     )
 
 

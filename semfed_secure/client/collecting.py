@@ -8,7 +8,7 @@ from semfed_secure.audit.events import Event, EventType
 from semfed_secure.client.decisions import permitted
 from semfed_secure.client.facts import history_facts, peer_facts, prompt_facts
 from semfed_secure.client.pins import last_roster, see_roster
-from semfed_secure.client.progress import RoundState, Step, advance, after, result_of, state_of
+from semfed_secure.client.progress import RoundState, Step, advance, after, result_of, seen_root, state_of
 from semfed_secure.client.round import (
     Trust,
     VerifiedConsensus,
@@ -85,11 +85,12 @@ def collect(site: Site, transport: Transport, round_: VerifiedRound) -> Verified
         known = result_of(tx, round_id, Step.COLLECT)
         if known is None:
             after(state_of(tx, round_id), Step.COLLECT)
+        root = seen_root(tx, round_id)
     if known is not None:
-        return verify_consensus(_kept(path, str(known.get("sha256"))), round_=round_)
+        return verify_consensus(_kept(path, str(known.get("sha256"))), round_=round_, commitments_root=root)
     try:
         data = transport.consensus(round_id)
-        verified = verify_consensus(data, round_=round_)
+        verified = verify_consensus(data, round_=round_, commitments_root=root)
         follow(site.database, transport, round_.server, verified.consensus.log_checkpoint)
     except ConsensusError as error:
         if error.code in {"SF402", "SF403"}:
@@ -115,11 +116,11 @@ def _announcement(site: Site, transport: Transport, round_id: RoundId) -> Verifi
         sequence, digest = last_roster(tx)
     trust = Trust(site.root, site.member_id, site.server_id, sequence, digest)
     now = site.clock.now()
-    manifest, roster = verify_manifest(
+    announced = verify_manifest(
         transport.manifest(round_id), transport.roster(), trust=trust, round_id=round_id, now=now
     )
-    prompts = _prompts(site, transport, manifest.prompt_set_digest)
-    return verify_round(manifest, roster, prompts, trust=trust, now=now)
+    prompts = _prompts(site, transport, announced.manifest.prompt_set_digest)
+    return verify_round(announced, prompts, trust=trust, now=now)
 
 
 def _prompts(site: Site, transport: Transport, digest: Digest) -> bytes:

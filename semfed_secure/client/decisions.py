@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,18 @@ if TYPE_CHECKING:
 UNIT, RELATION = PrivacyUnit.ENTITY, Relation.ADD_OR_REMOVE_ONE
 """What every mechanism of this client states its sensitivity for."""
 INFINITE = Decimal("Infinity")
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionPreview:
+    """What the policy and the ledger would say: nothing was spent, nothing will be sent.
+
+    ``epsilon_before`` is the population's lifetime total now, ``epsilon_after`` what it would be.
+    """
+
+    decision: Decision
+    epsilon_before: Decimal
+    epsilon_after: Decimal
 
 
 def delta_of(site: Site) -> Decimal:

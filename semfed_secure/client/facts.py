@@ -5,23 +5,34 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from semfed_secure.client.decisions import RELATION, UNIT
 from semfed_secure.client.progress import Step
 from semfed_secure.clock import to_ms
 from semfed_secure.ids import hex_digest
-from semfed_secure.policy.facts import DatasetFacts, HistoryFacts, LabelFacts, ModelFacts, PeerFacts, PromptFacts
+from semfed_secure.policy.facts import (
+    DatasetFacts,
+    HistoryFacts,
+    LabelFacts,
+    ModelFacts,
+    PeerFacts,
+    PromptFacts,
+    ReleaseFacts,
+)
 from semfed_secure.storage.progress_rows import list_progress
 from semfed_secure.wire.messages import PromptStatus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
+    from decimal import Decimal
 
     from semfed_secure.client.config import SiteConfig
     from semfed_secure.client.round import VerifiedRound
+    from semfed_secure.client.screening import Screened
     from semfed_secure.identity.records import MemberRecord
     from semfed_secure.ids import Digest
     from semfed_secure.storage import Transaction
-    from semfed_secure.units import OutputKind
+    from semfed_secure.units import Mechanism, OutputKind
     from semfed_secure.wire.messages import PromptResult
 
 
@@ -50,7 +61,7 @@ def peer_facts(round_: VerifiedRound) -> PeerFacts:
         federation=server.federation,
         signing_key_ids=tuple(key.key_id for key in server.signing_keys),
         jurisdiction=server.jurisdiction,
-        suite=str(server.signing_keys[0].suite),
+        suite=str(server.suite),
         min_clients=manifest.rule.min_clients,
     )
 
@@ -70,6 +81,33 @@ def history_facts(tx: Transaction, member: MemberRecord, now: datetime) -> Histo
         releases_last_hour=sum(at > hour for at in times),
         releases_last_day=sum(at > day for at in times),
         key_age_days=max(0, (to_ms(now) - member.valid_from_ms) // 86_400_000),
+    )
+
+
+def release_facts(
+    round_: VerifiedRound,
+    screened: Screened,
+    mechanism: Mechanism,
+    epsilon: Decimal,
+    delta: Decimal,
+    *,
+    with_dp: bool,
+) -> ReleaseFacts:
+    """What would leave, by kind, counts and declared privacy."""
+    return ReleaseFacts(
+        kind=round_.manifest.kind,
+        items=round_.manifest.prompt_count,
+        mechanism=mechanism,
+        epsilon_total=epsilon,
+        delta=delta,
+        unit=UNIT,
+        relation=RELATION,
+        aggregation=round_.manifest.aggregation,
+        model_trained_with_dp=with_dp,
+        texts=screened.texts,
+        detectors_run=screened.detectors,
+        findings=screened.findings,
+        detector_error=screened.failed,
     )
 
 

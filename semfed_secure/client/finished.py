@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from semfed_secure.client.outgoing import COMMITMENT
 from semfed_secure.crypto.signing import verify
 from semfed_secure.errors import IntegrityError, PeerError
 from semfed_secure.ids import sha256
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 def require_finished(row: OutboxRow, keys: Sequence[VerificationKey]) -> None:
     """Accept only the statement that the row names, signed by one of ``keys``, with exactly the ciphertext it names.
 
+    A commitment has none with it.
+
     A bundle that was changed on disk never leaves: the server would refuse it for good, as this site's answer.
 
     Raises:
@@ -31,7 +34,8 @@ def require_finished(row: OutboxRow, keys: Sequence[VerificationKey]) -> None:
     except PeerError as error:
         raise _changed(row, cause=error.code) from error
     sealed = tuple(sha256(blob) for blob in contribution.sealed)
-    if (statement.digest, statement.ciphertext_digests) != (row.statement_digest, sealed):
+    named = () if row.kind == COMMITMENT else statement.ciphertext_digests
+    if (statement.digest, named) != (row.statement_digest, sealed):
         raise _changed(row)
 
 

@@ -7,10 +7,11 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from semfed_secure.errors import ConsensusError, IntegrityError
-from semfed_secure.ids import RoundId
+from semfed_secure.ids import RoundId, parse_digest
 from semfed_secure.storage.progress_rows import ProgressRow, list_progress, read_progress, write_progress
 
 if TYPE_CHECKING:
+    from semfed_secure.ids import Digest
     from semfed_secure.storage import Transaction
 
 
@@ -21,6 +22,7 @@ class RoundState(StrEnum):
     JOINED = "joined"
     TRAINED = "trained"
     RELEASED = "released"
+    OPENED = "opened"
     COLLECTED = "collected"
     LEARNED = "learned"
     ABORTED = "aborted"
@@ -32,6 +34,7 @@ class Step(StrEnum):
     JOIN = "join"
     TRAIN = "train"
     RELEASE = "release"
+    OPEN = "open"
     COLLECT = "collect"
     LEARN = "learn"
     ABORT = "abort"
@@ -43,7 +46,9 @@ _ROUND = "round"
 
 # The whole state machine. A site that declines to contribute may still collect and learn; nothing trains after its
 # release, so that what a bundle's statement declares about the model stays true; finished rounds take no step.
-# The receipt is no state: it belongs to the outbox and may come at any later time.
+# A release of texts is a commitment; it is opened once this site has seen that no more commitments are taken, and it
+# is in that state before the first byte of its outputs leaves. Receipts are no states: they belong to the outbox and
+# may come at any later time.
 TRANSITIONS: dict[tuple[RoundState, Step], RoundState] = {
     (_S.NEW, Step.JOIN): _S.JOINED,
     (_S.JOINED, Step.TRAIN): _S.TRAINED,
@@ -53,8 +58,11 @@ TRANSITIONS: dict[tuple[RoundState, Step], RoundState] = {
     (_S.TRAINED, Step.RELEASE): _S.RELEASED,
     (_S.TRAINED, Step.COLLECT): _S.COLLECTED,
     (_S.TRAINED, Step.ABORT): _S.ABORTED,
+    (_S.RELEASED, Step.OPEN): _S.OPENED,
     (_S.RELEASED, Step.COLLECT): _S.COLLECTED,
     (_S.RELEASED, Step.ABORT): _S.ABORTED,
+    (_S.OPENED, Step.COLLECT): _S.COLLECTED,
+    (_S.OPENED, Step.ABORT): _S.ABORTED,
     (_S.COLLECTED, Step.LEARN): _S.LEARNED,
 }
 
@@ -121,3 +129,18 @@ def result_of(tx: Transaction, round_id: RoundId, step: Step) -> dict[str, Any] 
     if not isinstance(document, dict):
         raise IntegrityError("SF531", f"the stored result of `{step}` is damaged")
     return document
+
+
+def seen_root(tx: Transaction, round_id: RoundId) -> Digest | None:
+    """The root of the closed commitments under which this site opened its own, or None if it did not.
+
+    Raises:
+        IntegrityError: SF531 if the row is damaged.
+    """
+    opened = result_of(tx, round_id, Step.OPEN)
+    if opened is None:
+        return None
+    try:
+        return parse_digest(str(opened["root"]))
+    except (KeyError, ValueError) as error:
+        raise IntegrityError("SF531", "the stored root of the commitments is damaged") from error

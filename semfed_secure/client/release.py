@@ -12,17 +12,21 @@
  8. They are sealed to the round's server, bound to the whole context and the commitment.
  9. The statement over the ciphertext is signed.
 10. One transaction: charge committed, audit entry, progress, finished bytes in the outbox.
-11. The bytes are sent, after that commit; whoever tries again sends the same bytes.
+11. The bytes are sent, after that commit; whoever tries again sends the same bytes. Of texts only the signed statement
+    is sent, which is a commitment to the rest.
 12. The receipt is verified, found in the server's log, kept and logged.
+13. Of texts: the server's signed list of all commitments, with this one in it, is verified and found in its log.
+14. Only then the sealed texts are sent.
+15. The receipt, as in 12.
 
-Trust is a type: `DraftOutputs` → `PermittedOutputs` → `ReleasedOutputs` → `OutboxRow` → `Receipt`, and each arrow is
-one function: `permit` (1-4), `privatise` (5-6), `finish` (7-10), `deliver` (11-12). A crash between any two steps costs
-at most a reserved charge: the resumed release finds it under the same key and pays nothing more.
+Trust is a type: `DraftOutputs` → `PermittedOutputs` → `ReleasedOutputs` → `OutboxRow` → `VerifiedReceipt`, and each
+arrow is one function: `permit` (1-4), `privatise` (5-6), `finish` (7-10), `deliver` (11-12), of texts then `unseal`
+(13-15). A crash between any two steps costs at most a reserved charge: the resumed release finds it and pays no more.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from semfed_secure.client.bundle_events import (
@@ -32,34 +36,41 @@ from semfed_secure.client.bundle_events import (
     sent_event,
     unanswered_event,
 )
-from semfed_secure.client.decisions import RELATION, UNIT, account, ask, budgets_for, delta_of
-from semfed_secure.client.facts import dataset_facts, history_facts, model_facts, peer_facts, prompt_facts
+from semfed_secure.client.commitments import see_commitments
+from semfed_secure.client.decisions import DecisionPreview, account, ask, budgets_for, delta_of
+from semfed_secure.client.door import DOOR, PermittedOutputs, ReleasedOutputs
+from semfed_secure.client.facts import (
+    dataset_facts,
+    history_facts,
+    model_facts,
+    peer_facts,
+    prompt_facts,
+    release_facts,
+)
 from semfed_secure.client.finished import require_finished
 from semfed_secure.client.opening import ask_to_open, open_records
-from semfed_secure.client.outputs import Ballots, DraftOutputs, Outputs, Texts, Unread, Votes, require_fit
-from semfed_secure.client.pins import next_sequence
-from semfed_secure.client.progress import Step, advance
+from semfed_secure.client.outgoing import COMMITMENT, CONTRIBUTION, first_message, keep_finished
+from semfed_secure.client.outputs import Ballots, DraftOutputs, Texts, Unread, Votes, require_fit
+from semfed_secure.client.progress import RoundState, Step, advance, state_of
 from semfed_secure.client.protection import charge_of, declaration, noised, require_training_charges
-from semfed_secure.client.round import require_admissible, require_open, verify_receipt
+from semfed_secure.client.round import require_admissible, require_open, require_opening, verify_receipt
 from semfed_secure.client.screening import Screened, screen
 from semfed_secure.client.server_log import follow, verify_receipt_entry
-from semfed_secure.clock import to_ms
+from semfed_secure.client.statements import state_unsealed
 from semfed_secure.crypto.sealing import seal
 from semfed_secure.crypto.signing import sign
 from semfed_secure.errors import PeerError
 from semfed_secure.ids import Digest, hex_digest, sha256
-from semfed_secure.policy.engine import Decision, Outcome, require
-from semfed_secure.policy.facts import Action, Facts, ReleaseFacts
-from semfed_secure.storage.outbox_rows import OutboxRow, insert_outbox, mark_answered, mark_sent, read_outbox
-from semfed_secure.units import Mechanism, Period, PrivacyDeclaration
+from semfed_secure.policy import engine
+from semfed_secure.policy.facts import Action, Facts
+from semfed_secure.storage.outbox_rows import OutboxRow, mark_answered, mark_sent, read_outbox
+from semfed_secure.units import Mechanism, Period
 from semfed_secure.wire.messages import (
-    ITEM_TYPES,
     SALT_BYTES,
     Contribution,
-    ContributionStatement,
     MessageType,
+    Outcome,
     Payload,
-    Receipt,
     commit,
     encode_contribution,
     encode_payload,
@@ -68,65 +79,10 @@ from semfed_secure.wire.messages import (
 )
 
 if TYPE_CHECKING:
-    from decimal import Decimal
-
-    from semfed_secure.client.round import VerifiedRound
+    from semfed_secure.client.round import VerifiedReceipt, VerifiedRound
     from semfed_secure.client.site import Site
     from semfed_secure.client.transport import Transport
     from semfed_secure.privacy.budget import Charge
-
-KIND = "contribution"
-"""What the outbox calls these messages."""
-
-
-class _Door:
-    """Held by everything that came through a step of this module; nobody else makes one."""
-
-
-_DOOR = _Door()
-
-
-@dataclass(frozen=True, slots=True)
-class PermittedOutputs:
-    """Outputs that the policy permits to leave, once protected. Only `permit` makes one."""
-
-    draft: DraftOutputs
-    outputs: Outputs
-    charge: Charge | None
-    door: _Door
-
-    def __post_init__(self) -> None:
-        """Refuse a shortcut."""
-        _came_through(self.door)
-
-
-@dataclass(frozen=True, slots=True)
-class ReleasedOutputs:
-    """Protected outputs: what others may see. Only `privatise` makes one."""
-
-    round: VerifiedRound
-    votes: tuple[int, ...] = field(repr=False)
-    texts: tuple[str | None, ...] = field(repr=False)
-    from_caller: bool
-    privacy: PrivacyDeclaration
-    charge: Charge | None
-    door: _Door
-
-    def __post_init__(self) -> None:
-        """Refuse a shortcut."""
-        _came_through(self.door)
-
-
-@dataclass(frozen=True, slots=True)
-class DecisionPreview:
-    """What the policy and the ledger would say: nothing was spent, nothing will be sent.
-
-    ``epsilon_before`` is the population's lifetime total now, ``epsilon_after`` what it would be.
-    """
-
-    decision: Decision
-    epsilon_before: Decimal
-    epsilon_after: Decimal
 
 
 def preview(draft: DraftOutputs, site: Site) -> DecisionPreview:
@@ -149,13 +105,13 @@ def permit(draft: DraftOutputs, site: Site) -> PermittedOutputs:
     """
     asked = _examine(draft, site, dry_run=False)
     # 4. the policy
-    require(_decide(draft, asked, site, dry_run=False))
+    engine.require(_decide(draft, asked, site, dry_run=False))
     outputs = asked.screened.outputs
     if isinstance(outputs, Unread):
         outputs = outputs.cast(open_records(site, draft.round.manifest.round_id, outputs.records))
         require_open(draft.round.manifest, site.clock.now())  # a model may have been asked for long
     site.on_step("release 4")
-    return PermittedOutputs(draft, outputs, asked.charge, _DOOR)
+    return PermittedOutputs(draft, outputs, asked.charge, DOOR)
 
 
 def privatise(permitted: PermittedOutputs, site: Site) -> ReleasedOutputs:
@@ -182,7 +138,7 @@ def privatise(permitted: PermittedOutputs, site: Site) -> ReleasedOutputs:
         from_caller=draft.from_caller,
         privacy=declaration(draft, permitted.charge, site),
         charge=permitted.charge,
-        door=_DOOR,
+        door=DOOR,
     )
     site.on_step("release 6")
     return released
@@ -197,38 +153,40 @@ def finish(released: ReleasedOutputs, site: Site) -> OutboxRow:
     Raises:
         IntegrityError: SF502, the log cannot be written: then nothing was released.
     """
-    manifest, server = released.round.manifest, released.round.server
+    manifest = released.round.manifest
     # 7. the commitment
     salt = site.randomness.token_bytes(SALT_BYTES)
     payload = encode_payload(Payload(salt=salt, kind=manifest.kind, votes=released.votes, texts=released.texts))
-    unsealed = _statement(released, site, commitment=commit(salt, payload))
+    unsealed = state_unsealed(released.round, released.privacy, site, commitment=commit(salt, payload))
     site.on_step("release 7")
     # 8. the seal
-    assert server.sealing_key is not None  # verify_manifest compared it with the manifest
-    sealed = seal(payload, info=statement_info(unsealed), to=server.sealing_key)
+    sealed = seal(payload, info=statement_info(unsealed), to=released.round.recipient)
     site.on_step("release 8")
     # 9. the signature
     statement = replace(unsealed, ciphertext_digests=(sha256(sealed),))
     signed = sign(MessageType.STATEMENT, encode_statement(statement), site.keys.signing)
-    body = encode_contribution(Contribution(signed, (sealed,)))
+    contribution = Contribution(signed, (sealed,))
+    size = len(encode_contribution(contribution))
     site.on_step("release 9")
     # 10. one transaction
-    event = released_event(released, statement, len(body), site)
+    event = released_event(released, statement, size, site)
     with site.database.transaction() as tx:
-        standing = read_outbox(tx, manifest.round_id, KIND)
+        standing = first_message(tx, manifest.round_id)
         if standing is not None:
             return standing
         if released.charge is not None:
             site.ledger.commit(released.charge.idempotency_key, tx)
-        result = {"statement": hex_digest(statement.digest), "bytes": len(body)}
+        result = {"statement": hex_digest(statement.digest), "bytes": size}
         advance(tx, manifest.round_id, Step.RELEASE, result, at_ms=statement.created_at_ms)
-        row = insert_outbox(tx, OutboxRow(manifest.round_id, KIND, statement.digest, body))
+        row = keep_finished(tx, contribution, statement)
         site.audit.append(event, tx)
     site.on_step("release 10")
     return row
 
 
-def deliver(row: OutboxRow, round_: VerifiedRound, site: Site, transport: Transport) -> Receipt:
+def deliver(
+    row: OutboxRow, round_: VerifiedRound, site: Site, transport: Transport, *, step: int = 11
+) -> VerifiedReceipt:
     """Steps 11 and 12: send the finished bytes, and hold the server to its answer.
 
     Raises:
@@ -247,7 +205,7 @@ def deliver(row: OutboxRow, round_: VerifiedRound, site: Site, transport: Transp
             if row.state == "pending" and mark_sent(tx, row.id):
                 site.audit.append(sent_event(row, site), tx)
         data = transport.post(round_.manifest.round_id, row.body)
-        site.on_step("release 11")
+        site.on_step(f"release {step}")
         # 12. the receipt
         receipt = verify_receipt(data, round_=round_, statement_digest=digest)
         checkpoint = follow(site.database, transport, round_.server, receipt.log_checkpoint)
@@ -258,8 +216,36 @@ def deliver(row: OutboxRow, round_: VerifiedRound, site: Site, transport: Transp
     with site.database.transaction() as tx:
         if mark_answered(tx, row.id, data):
             site.audit.append(receipt_event(receipt, row, site), tx)
-    site.on_step("release 12")
+    site.on_step(f"release {step + 1}")
     return receipt
+
+
+def unseal(round_: VerifiedRound, site: Site, transport: Transport) -> VerifiedReceipt | None:
+    """Steps 13 to 15: send the texts that this site committed to, once nothing more can be committed to.
+
+    Nothing is sent, and None returned, where nothing waits to be opened: the server did not take the commitment, there
+    is none, or the round is over for this site.
+
+    Raises:
+        ConsensusError: SF401, commitments are still taken; SF404, the time to open them is over.
+        PeerError: SF329 or SF323, what the server shows of the commitments does not verify: the texts stay here.
+            Otherwise as `deliver`.
+    """
+    round_id = round_.manifest.round_id
+    with site.database.snapshot() as tx:
+        committed, row = read_outbox(tx, round_id, COMMITMENT), read_outbox(tx, round_id, CONTRIBUTION)
+        waiting = state_of(tx, round_id) in {RoundState.RELEASED, RoundState.OPENED}
+    if committed is None or row is None or not waiting:
+        return None
+    if deliver(committed, round_, site, transport).outcome is not Outcome.COMMITTED:
+        return None
+    # 13. the closed list, unless it was seen before
+    if row.receipt is None:
+        require_opening(round_.manifest, site.clock.now())
+        see_commitments(round_, Digest(row.statement_digest), site, transport)
+        site.on_step("release 13")
+    # 14. and 15. as 11 and 12
+    return deliver(row, round_, site, transport, step=14)
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,66 +283,16 @@ def _examine(draft: DraftOutputs, site: Site, *, dry_run: bool) -> _Asked:
     screened = screen(draft.outputs, max_new_tokens=manifest.decoding.max_new_tokens)
     site.audit.append(screened_event(screened, draft.round, site, dry_run=dry_run))
     site.on_step("release 3")
-    released = _release_facts(draft, screened, epsilon, site)
-    return _Asked(replace(facts, release=released), screened, charge)
+    with_dp = draft.adapter is not None and draft.adapter.mechanism is Mechanism.DP_SGD
+    release = release_facts(draft.round, screened, site.config.privacy.mechanism, epsilon, delta, with_dp=with_dp)
+    return _Asked(replace(facts, release=release), screened, charge)
 
 
-def _decide(draft: DraftOutputs, asked: _Asked, site: Site, *, dry_run: bool) -> Decision:
+def _decide(draft: DraftOutputs, asked: _Asked, site: Site, *, dry_run: bool) -> engine.Decision:
     """The answer to all that the release does, which is to open the data set too where records vote."""
     round_id = draft.round.manifest.round_id
     if isinstance(draft.outputs, Unread):
         opening = ask_to_open(site, round_id, dry_run=dry_run)
-        if opening.outcome is not Outcome.PERMIT:
+        if opening.outcome is not engine.Outcome.PERMIT:
             return opening
     return ask(site, asked.facts, spent=account(site), round_id=round_id, dry_run=dry_run)
-
-
-def _release_facts(draft: DraftOutputs, screened: Screened, epsilon: Decimal, site: Site) -> ReleaseFacts:
-    return ReleaseFacts(
-        kind=draft.round.manifest.kind,
-        items=draft.round.manifest.prompt_count,
-        mechanism=site.config.privacy.mechanism,
-        epsilon_total=epsilon,
-        delta=delta_of(site),
-        unit=UNIT,
-        relation=RELATION,
-        aggregation=draft.round.manifest.aggregation,
-        model_trained_with_dp=draft.adapter is not None and draft.adapter.mechanism is Mechanism.DP_SGD,
-        texts=screened.texts,
-        detectors_run=screened.detectors,
-        findings=screened.findings,
-        detector_error=screened.failed,
-    )
-
-
-def _statement(released: ReleasedOutputs, site: Site, *, commitment: bytes) -> ContributionStatement:
-    """The statement, still without the digest of the ciphertext."""
-    manifest = released.round.manifest
-    with site.database.transaction() as tx:
-        sequence = next_sequence(tx)
-    return ContributionStatement(
-        manifest_digest=released.round.manifest_digest,
-        federation=manifest.federation,
-        round_id=manifest.round_id,
-        nonce=manifest.nonce,
-        prompt_set_digest=manifest.prompt_set_digest,
-        kind=manifest.kind,
-        sender=site.member_id,
-        signing_key_id=site.keys.signing.key_id,
-        recipient_key_id=manifest.recipient_key_id,
-        sequence=sequence,
-        created_at_ms=to_ms(site.clock.now()),
-        commitment=commitment,
-        ciphertext_digests=(),
-        item_count=manifest.prompt_count,
-        dtype=ITEM_TYPES[manifest.kind],
-        scale=1,
-        privacy=released.privacy,
-        policy_digest=site.policy.digest,
-        log_checkpoint=site.audit.checkpoint(),
-    )
-
-
-def _came_through(door: object) -> None:
-    if door is not _DOOR:
-        raise TypeError("outputs come through the steps of semfed_secure.client.release only")

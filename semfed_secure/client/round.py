@@ -6,26 +6,32 @@ something whose every signature and digest was checked against the pinned federa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from decimal import Decimal
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from semfed_secure.audit.merkle import root_over
 from semfed_secure.clock import from_ms, to_iso, to_ms
+from semfed_secure.crypto.keys import SealingKey
 from semfed_secure.crypto.signing import verify
 from semfed_secure.errors import ConsensusError, PeerError, SemfedError
 from semfed_secure.identity.records import MemberRecord, Role
 from semfed_secure.identity.roster import Roster, verify_roster
-from semfed_secure.ids import Digest, MemberId, RoundId, sha256
+from semfed_secure.ids import Digest, MemberId, RoundId, parse_digest, sha256
 from semfed_secure.units import Aggregation, OutputKind
+from semfed_secure.wire.cose import parse_signed, signed_limits
 from semfed_secure.wire.messages import (
+    COMMITMENTS_LIMITS,
     CONSENSUS_LIMITS,
     MANIFEST_LIMITS,
     RECEIPT_LIMITS,
+    Commitments,
     Consensus,
     MessageType,
     PromptStatus,
     Receipt,
     RoundManifest,
+    parse_commitments,
     parse_consensus,
     parse_manifest,
     parse_receipt,
@@ -56,12 +62,38 @@ class Trust:
     last_roster_digest: Digest | None
 
 
-@dataclass(frozen=True, slots=True)
-class VerifiedRound:
-    """A round whose manifest the roster's server signed, with the prompt set that the manifest names.
+class _Proof:
+    """Held by everything that was verified here; nobody else makes one."""
 
-    Only `verify_round` makes one.
-    """
+
+_PROOF = _Proof()
+
+
+def _require_proof(proof: object) -> None:
+    if proof is not _PROOF:
+        raise TypeError("what a server says is verified in semfed_secure.client.round only")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Verified:
+    proof: _Proof = field(repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Refuse what nobody verified."""
+        _require_proof(self.proof)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedManifest(_Verified):
+    """The terms of a round that the roster's server signed, and that roster. Only `verify_manifest` makes one."""
+
+    manifest: RoundManifest
+    roster: Roster
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedRound(_Verified):
+    """Verified terms with the prompt set that they name. Only `verify_round` makes one."""
 
     manifest: RoundManifest
     manifest_digest: Digest
@@ -69,28 +101,55 @@ class VerifiedRound:
     server: MemberRecord
     member: MemberRecord
     roster: Roster
+    recipient: SealingKey
 
 
-@dataclass(frozen=True, slots=True)
-class VerifiedConsensus:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedReceipt(Receipt):
+    """The server's signed answer to this site's own statement. Only `verify_receipt` makes one."""
+
+    proof: _Proof = field(repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Refuse what nobody verified."""
+        _require_proof(self.proof)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedCommitments(Commitments):
+    """The server's signed list of commitments, with this site's own in it. Only `verify_commitments` makes one."""
+
+    proof: _Proof = field(repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Refuse what nobody verified."""
+        _require_proof(self.proof)
+
+    @property
+    def root(self) -> Digest:
+        """What the server's log and the consensus say of the list."""
+        return Digest(root_over(self.statements))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedConsensus(_Verified):
     """A consensus of ``round`` that its server signed, one result per prompt. Only `verify_consensus` makes one."""
 
     round: VerifiedRound
     consensus: Consensus
 
 
-def verify_manifest(
-    data: bytes, roster: bytes, *, trust: Trust, round_id: RoundId, now: datetime
-) -> tuple[RoundManifest, Roster]:
+def verify_manifest(data: bytes, roster: bytes, *, trust: Trust, round_id: RoundId, now: datetime) -> VerifiedManifest:
     """Verify a round's announcement against the pinned federation root.
 
     Steps: 1 roster, signed by the root's threshold, in force, not older than one seen; 2 the server we ask is a valid
     server on it, and we a valid client; 3 manifest signed by that server's key; 4 it is of this federation and the
-    round we asked for; 5 it names a roster we can have seen; 6 outputs would be sealed to that server; 7 it asks for
-    something that this client gives.
+    round we asked for; 5 it names a roster we can have seen; 6 it carries the key that outputs are sealed to, which its
+    signatures make the server's own for this round; 7 it asks for something that this client gives.
 
     Raises:
-        PeerError: SF322 for the roster, SF306 for a membership, SF324 for the manifest.
+        PeerError: SF322 for the roster, SF306 for a membership, SF321 for a key that is not the server's, SF324 for the
+            manifest.
     """
     # 1
     verified = verify_roster(
@@ -118,22 +177,21 @@ def verify_manifest(
     if manifest.roster_sequence == verified.sequence and manifest.roster_digest != verified.digest:
         _refuse("SF322", "the manifest names another roster of the same sequence")
     # 6
-    if server.sealing_key is None or manifest.recipient_key_id != server.sealing_key.key_id:
-        _refuse("SF324", "outputs would be sealed to a key that is not the server's")
+    if _recipient(manifest).suite is not server.suite:  # the policy judges the suite of the server's record
+        _refuse("SF324", f"a key of the server's own suite {server.suite} to seal to was expected")
     # 7
     if manifest.kind not in SUPPORTED_KINDS or manifest.aggregation is not Aggregation.DIRECT:
         _refuse("SF324", f"this client takes no part in {manifest.kind} by {manifest.aggregation} aggregation")
-    return manifest, verified
+    return VerifiedManifest(manifest=manifest, roster=verified, proof=_PROOF)
 
 
-def verify_round(
-    manifest: RoundManifest, roster: Roster, prompts: bytes, *, trust: Trust, now: datetime
-) -> VerifiedRound:
+def verify_round(announced: VerifiedManifest, prompts: bytes, *, trust: Trust, now: datetime) -> VerifiedRound:
     """Join a verified manifest with the prompt set that it names.
 
     Raises:
         PeerError: SF327 if the prompt set is another one, SF306 if a membership ended meanwhile.
     """
+    manifest, roster = announced.manifest, announced.roster
     if sha256(prompts) != manifest.prompt_set_digest:
         _refuse("SF327", "the prompt set that the manifest names was expected")
     try:
@@ -151,6 +209,8 @@ def verify_round(
         server=roster.member(trust.server_id, role=Role.SERVER, at=now),
         member=roster.member(trust.member_id, role=Role.CLIENT, at=now),
         roster=roster,
+        recipient=_recipient(manifest),
+        proof=_PROOF,
     )
 
 
@@ -164,6 +224,16 @@ def require_open(manifest: RoundManifest, now: datetime) -> None:
         raise ConsensusError("SF401", f"the round opens at {to_iso(from_ms(manifest.opens_at_ms))}")
     if to_ms(now) >= manifest.closes_at_ms:
         raise ConsensusError("SF404", f"the round closed at {to_iso(from_ms(manifest.closes_at_ms))}")
+
+
+def require_opening(manifest: RoundManifest, now: datetime) -> None:
+    """Accept only a round in which commitments may still be opened at ``now``.
+
+    Raises:
+        ConsensusError: SF404 after that time, and where nothing is committed to.
+    """
+    if manifest.opening_ends_at_ms is None or to_ms(now) >= manifest.opening_ends_at_ms:
+        raise ConsensusError("SF404", "the time to open what was committed to is over")
 
 
 def require_admissible(manifest: RoundManifest, *, mechanism: Mechanism, epsilon: Decimal, delta: Decimal) -> None:
@@ -182,13 +252,13 @@ def require_admissible(manifest: RoundManifest, *, mechanism: Mechanism, epsilon
         )
 
 
-def verify_receipt(data: bytes, *, round_: VerifiedRound, statement_digest: Digest) -> Receipt:
+def verify_receipt(data: bytes, *, round_: VerifiedRound, statement_digest: Digest) -> VerifiedReceipt:
     """Verify that the round's server answered exactly this statement.
 
     The log index and proof in it are checked against the server's log by `semfed_secure.client.server_log`.
 
     Raises:
-        PeerError: SF326.
+        PeerError: SF326; SF321 if another key signed it.
     """
     payload = _verify(MessageType.RECEIPT, data, round_.server, RECEIPT_LIMITS, code="SF326")
     try:
@@ -197,17 +267,42 @@ def verify_receipt(data: bytes, *, round_: VerifiedRound, statement_digest: Dige
         raise _recoded("SF326", error) from error
     if receipt.statement_digest != statement_digest or receipt.round_id != round_.manifest.round_id:
         _refuse("SF326", "the receipt of this site's own statement was expected")
-    return receipt
+    return VerifiedReceipt(**_fields(receipt), proof=_PROOF)
 
 
-def verify_consensus(data: bytes, *, round_: VerifiedRound) -> VerifiedConsensus:
-    """Verify a consensus: signed by the round's server, of this manifest, one possible result per prompt.
+def verify_commitments(data: bytes, *, round_: VerifiedRound, statement_digest: Digest) -> VerifiedCommitments:
+    """Verify that the round's server closed its commitments with this site's own among them.
 
-    A label of a round of votes is one of its prompt's candidates, and an agreed result has the support and margin
-    that the manifest's rule demands, from no fewer clients than it demands.
+    Whoever holds the result may send what it committed to: whatever is committed to from now on is not in the list,
+    and the consensus names the root of the list. Its place in the server's log is checked by
+    `semfed_secure.client.server_log`.
 
     Raises:
-        PeerError: SF325.
+        PeerError: SF329; SF321 if another key signed it.
+    """
+    payload = _verify(MessageType.COMMITMENTS, data, round_.server, COMMITMENTS_LIMITS, code="SF329")
+    try:
+        commitments = parse_commitments(payload)
+    except PeerError as error:
+        raise _recoded("SF329", error) from error
+    if (commitments.manifest_digest, commitments.round_id) != (round_.manifest_digest, round_.manifest.round_id):
+        _refuse("SF329", "the closed commitments of this round's manifest were expected")
+    if statement_digest not in commitments.statements:
+        _refuse("SF329", "this site's own statement was expected among the closed commitments")
+    return VerifiedCommitments(**_fields(commitments), proof=_PROOF)
+
+
+def verify_consensus(
+    data: bytes, *, round_: VerifiedRound, commitments_root: Digest | None = None
+) -> VerifiedConsensus:
+    """Verify a consensus: signed by the round's server, of this manifest, one possible result per prompt.
+
+    Where this site opened its commitment, the consensus is of the very list (``commitments_root``) that it had seen.
+    A label of a round of votes is one of its prompt's candidates, and an agreed result has the support and margin that
+    the manifest's rule demands, from no fewer clients than it demands.
+
+    Raises:
+        PeerError: SF325; SF321 if another key signed it.
     """
     payload = _verify(MessageType.CONSENSUS, data, round_.server, CONSENSUS_LIMITS, code="SF325")
     try:
@@ -217,6 +312,8 @@ def verify_consensus(data: bytes, *, round_: VerifiedRound) -> VerifiedConsensus
     manifest = round_.manifest
     if consensus.manifest_digest != round_.manifest_digest or consensus.round_id != manifest.round_id:
         _refuse("SF325", "the consensus of this round's manifest was expected")
+    if commitments_root is not None and consensus.commitments_root != commitments_root:
+        _refuse("SF325", "the consensus of the closed commitments that this site has seen was expected")
     if len(consensus.results) != manifest.prompt_count:
         _refuse("SF325", f"{manifest.prompt_count} results were expected")
     agreed = False
@@ -230,14 +327,35 @@ def verify_consensus(data: bytes, *, round_: VerifiedRound) -> VerifiedConsensus
             _refuse("SF325", "an agreed label lacks the support that the manifest's rule demands")
     if agreed and consensus.admitted_count < manifest.rule.min_clients:
         _refuse("SF325", f"agreement of at least {manifest.rule.min_clients} clients was expected")
-    return VerifiedConsensus(round_, consensus)
+    return VerifiedConsensus(round=round_, consensus=consensus, proof=_PROOF)
+
+
+def _fields(message: Receipt | Commitments) -> dict[str, Any]:
+    return {each.name: getattr(message, each.name) for each in fields(message)}
+
+
+def _recipient(manifest: RoundManifest) -> SealingKey:
+    try:
+        return SealingKey.parse(manifest.recipient_key)
+    except PeerError as error:
+        raise _recoded("SF324", error) from error
 
 
 def _verify(kind: MessageType, data: bytes, server: MemberRecord, limits: Limits, *, code: str) -> bytes:
     try:
         return verify(kind, data, server.signing_keys, limits=limits).payload
     except PeerError as error:
-        raise _recoded(code, error) from error
+        raise _recoded("SF321" if _names_another_key(data, server, limits) else code, error) from error
+
+
+def _names_another_key(data: bytes, server: MemberRecord, limits: Limits) -> bool:
+    """Whether a message that does not verify says that a key signed it which the roster does not give the server."""
+    try:
+        signatures = parse_signed(data, limits=signed_limits(limits)).signatures
+    except PeerError:
+        return False
+    known = {parse_digest(key.key_id) for key in server.signing_keys}
+    return any(signature.key_id not in known for signature in signatures)
 
 
 def _recoded(code: str, error: SemfedError) -> PeerError:

@@ -14,10 +14,18 @@ from semfed_secure.ids import hex_digest
 from semfed_secure.wire.messages import Outcome
 
 if TYPE_CHECKING:
+    from semfed_secure.audit.events import Event
+    from semfed_secure.client.round import VerifiedCommitments
     from semfed_secure.client.transport import Transport
     from semfed_secure.identity.records import MemberRecord
     from semfed_secure.storage import Database
     from semfed_secure.wire.messages import Receipt
+
+_RECORDED = {
+    Outcome.COMMITTED: EventType.BUNDLE_COMMITTED,
+    Outcome.ADMITTED: EventType.BUNDLE_ADMITTED,
+    Outcome.REJECTED: EventType.BUNDLE_REJECTED,
+}
 
 
 def follow(database: Database, transport: Transport, server: MemberRecord, note: str) -> Checkpoint:
@@ -64,24 +72,43 @@ def verify_receipt_entry(entry: bytes, receipt: Receipt, checkpoint: Checkpoint)
     Raises:
         PeerError: SF326.
     """
-    try:
-        verify_inclusion(
-            leaf_hash(entry),
-            index=receipt.log_index,
-            size=checkpoint.size,
-            proof=receipt.inclusion_proof,
-            root=checkpoint.root,
-        )
-        event = parse_entry(entry).event
-    except SemfedError as error:
-        raise PeerError("SF326", "the receipt's entry was expected in the server's log", cause=error.code) from error
-    wanted = EventType.BUNDLE_ADMITTED if receipt.outcome is Outcome.ADMITTED else EventType.BUNDLE_REJECTED
+    event = _logged(entry, receipt, checkpoint, code="SF326")
+    wanted = _RECORDED[receipt.outcome]
     if (event.type, event.bundle_digest, event.round_id) != (
         wanted,
         hex_digest(receipt.statement_digest),
         receipt.round_id,
     ):
         raise PeerError("SF326", "the server's log records another answer than its receipt")
+
+
+def verify_commitments_entry(entry: bytes, commitments: VerifiedCommitments, checkpoint: Checkpoint) -> None:
+    """Accept only the entry of the server's log that records the root of exactly this list.
+
+    The server cannot show this site one list, and its log, or another site, another one.
+
+    Raises:
+        PeerError: SF329.
+    """
+    event = _logged(entry, commitments, checkpoint, code="SF329")
+    recorded = (event.type, event.round_id, event.details.get("commitments_root"))
+    if recorded != (EventType.COMMITMENTS_CLOSED, commitments.round_id, hex_digest(commitments.root)):
+        raise PeerError("SF329", "the server's log records other commitments than were shown")
+
+
+def _logged(entry: bytes, message: Receipt | VerifiedCommitments, checkpoint: Checkpoint, *, code: str) -> Event:
+    """The event in the entry that ``message`` points to."""
+    try:
+        verify_inclusion(
+            leaf_hash(entry),
+            index=message.log_index,
+            size=checkpoint.size,
+            proof=message.inclusion_proof,
+            root=checkpoint.root,
+        )
+        return parse_entry(entry).event
+    except SemfedError as error:
+        raise PeerError(code, "the entry that was named was expected in the server's log", cause=error.code) from error
 
 
 def _require_growth(older: Checkpoint, newer: Checkpoint, transport: Transport) -> None:

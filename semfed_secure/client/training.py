@@ -24,6 +24,7 @@ from semfed_secure.client.adapters import Adapter, activate
 from semfed_secure.client.decisions import (
     RELATION,
     UNIT,
+    DecisionPreview,
     account,
     ask,
     budgets_for,
@@ -34,7 +35,6 @@ from semfed_secure.client.decisions import (
 from semfed_secure.client.facts import dataset_facts, model_facts
 from semfed_secure.client.opening import ask_to_open, open_records
 from semfed_secure.client.progress import Step, advance, after, result_of, state_of
-from semfed_secure.client.release import DecisionPreview
 from semfed_secure.client.scores import BASE, LOCAL, evaluate
 from semfed_secure.clock import to_ms
 from semfed_secure.errors import ConfigurationError, IntegrityError, RefusedError, SemfedError

@@ -4,27 +4,29 @@
  2. It decodes strictly: one contribution, one signed envelope.                                    SF302
  3. Its statement is of a version that we know.                                                    SF303
     -- a statement digest that was answered before gets its stored receipt, whenever it comes --
- 4. It is for this federation and for this round, which is open now.                               SF304
+ 4. It is for this federation and for this round, which takes just this now.                       SF304
  5. It names the manifest that we signed, and repeats its terms.                                   SF305
  6. Its sender is on the pinned roster, valid, not revoked since, and a client.                    SF306
  7. Both signatures verify under one key of that sender, the key it names.                         SF307
     -- refusals so far are counted; from here on they are logged and answered with a receipt --
- 8. It is sealed to us, and to nobody else.                                                        SF308
+ 8. It is sealed to this round's key, which is not destroyed, and to nobody else.                  SF308
  9. No other contribution of this member stands: one that does is equivocation.                    SF309
 10. Its declared privacy meets the round's floor (declared, not proven).                           SF310
+    -- texts are committed to first: what came so far is the commitment, the rest follows when no more are taken --
 11. The sealed blob is the one whose digest was signed.                                            SF311
 12. The blob opens under exactly the context that was signed.                                      SF312
 13. The payload is the one that was committed to.                                                  SF313
 14. The outputs have the round's kind, number and range: the prompt set, no more and no less.      SF314
 15. The content gate finds nothing in any text: length, encoding, identifiers.                     SF315
 
-Only an admitted contribution fills its member's slot, so whoever fails a step may send a corrected one.
+Only a commitment and an admitted contribution fill their member's slot, so whoever fails a step may send a corrected
+one. A round of texts takes signed statements while it collects, and while it opens the sealed blobs of just these.
 Vectors have no step here: clients send none, the server embeds admitted texts itself.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, NoReturn
 
@@ -35,6 +37,7 @@ from semfed_secure.detect import scan
 from semfed_secure.errors import PeerError
 from semfed_secure.identity.records import Role
 from semfed_secure.ids import sha256
+from semfed_secure.server.round import RoundInput, RoundState, following
 from semfed_secure.units import OutputKind, PrivacyDeclaration, PrivacyUnit
 from semfed_secure.wire.cbor import Limits
 from semfed_secure.wire.cose import parse_signed, signed_limits
@@ -73,11 +76,11 @@ MAX_CHARACTERS_PER_TOKEN = 32
 
 @dataclass(frozen=True, slots=True)
 class RoundTerms:
-    """What the server signed about a round, and whether it takes contributions."""
+    """What the server signed about a round, and where the round stands."""
 
     manifest: RoundManifest
     prompt_set: PromptSet
-    collecting: bool
+    state: RoundState
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +93,10 @@ class AdmissionContext:
         terms: Its terms, or None for a round that we do not know.
         pinned: The roster that the round's manifest names.
         current: The newest roster, for revocations since.
-        key: The key that opens what is sealed to us.
+        key: The key that opens what is sealed to this round, or None if it is destroyed.
         max_body_bytes: The server's own limit; the round's may be lower.
         now: The present.
-        standing: Statement digest of the admitted contribution of a member in this round, if there is one.
+        standing: Statement digest of what a member committed to or had admitted in this round, if there is anything.
     """
 
     federation: FederationId
@@ -101,22 +104,39 @@ class AdmissionContext:
     terms: RoundTerms | None
     pinned: Roster
     current: Roster
-    key: OpeningKey
+    key: OpeningKey | None
     max_body_bytes: int
     now: datetime
     standing: Callable[[MemberId], Digest | None]
 
 
+class _Gate:
+    """Held by everything that came through a step of this module; nobody else makes one."""
+
+
+_GATE = _Gate()
+
+
+@dataclass(frozen=True, slots=True)
+class _Passed:
+    gate: _Gate = field(repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Refuse a shortcut."""
+        if self.gate is not _GATE:
+            raise TypeError("contributions come through the steps of semfed_secure.server.admission only")
+
+
 @dataclass(frozen=True, slots=True)
 class UnverifiedContribution:
-    """Well-formed bytes; nothing in it is anybody's yet. Only `read_contribution` makes one."""
+    """Well-formed bytes; nothing in it is anybody's yet."""
 
     contribution: Contribution
     statement: ContributionStatement
 
 
 @dataclass(frozen=True, slots=True)
-class AuthenticContribution:
+class AuthenticContribution(_Passed):
     """A statement for this round that its member signed. Only `authenticate` makes one."""
 
     contribution: Contribution
@@ -126,7 +146,18 @@ class AuthenticContribution:
 
 
 @dataclass(frozen=True, slots=True)
-class AdmittedBundle:
+class AcceptedStatement(_Passed):
+    """A statement that this round takes; of a round of texts, a commitment. Only `accept` makes one."""
+
+    contribution: Contribution
+    statement: ContributionStatement
+    terms: RoundTerms
+    member: MemberRecord
+    key: OpeningKey = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AdmittedBundle(_Passed):
     """Outputs that passed every step. Only `admit` makes one."""
 
     statement: ContributionStatement
@@ -166,8 +197,8 @@ def authenticate(unverified: UnverifiedContribution, context: AdmissionContext) 
         PeerError: ``SF304`` to ``SF307``.
     """
     statement = unverified.statement
-    # 4. federation and round, open now
-    terms = _open_terms(statement, context)
+    # 4. federation and round, open now for this
+    terms = _open_terms(unverified, context)
     # 5. manifest
     if not _repeats_terms(statement, terms.manifest):
         _refuse(5, "the terms of the manifest that this server signed were expected")
@@ -176,52 +207,77 @@ def authenticate(unverified: UnverifiedContribution, context: AdmissionContext) 
     if context.current.sequence > context.pinned.sequence and context.current.revoked(member, at=context.now):
         _refuse(6, "a member that is not revoked since the round was opened was expected")
     # 7. signatures
-    keys = [key for key in member.signing_keys if key.key_id == statement.signing_key_id]
+    named = statement.signing_key_id
+    # A member that changed its key since has one record on the pinned roster and another on the newest: both decide.
+    stands = context.current.counts(statement.sender, named, at=context.now)
+    keys = [key for key in member.signing_keys if key.key_id == named and stands]
     verify(MessageType.STATEMENT, unverified.contribution.statement, keys, limits=STATEMENT_LIMITS)
-    return AuthenticContribution(unverified.contribution, statement, terms, member)
+    return AuthenticContribution(_GATE, unverified.contribution, statement, terms, member)
 
 
-def admit(authentic: AuthenticContribution, context: AdmissionContext) -> AdmittedBundle:
-    """Steps 8 to 15: what is in it.
+def accept(authentic: AuthenticContribution, context: AdmissionContext) -> AcceptedStatement:
+    """Steps 8 to 10: whether this round takes what the statement says.
 
     Raises:
-        PeerError: ``SF308`` to ``SF315``.
+        PeerError: ``SF308`` to ``SF310``.
     """
-    statement, manifest, sealed = authentic.statement, authentic.terms.manifest, authentic.contribution.sealed
+    statement = authentic.statement
     # 8. recipient
-    if statement.recipient_key_id != context.key.key_id or len(statement.ciphertext_digests) != 1:
-        _refuse(8, "a bundle sealed to this server alone was expected")
+    key = context.key
+    if key is None or statement.recipient_key_id != key.key_id or len(statement.ciphertext_digests) != 1:
+        _refuse(8, "a bundle sealed to the key of this round alone was expected")
     # 9. equivocation
     if context.standing(statement.sender) not in {None, statement.digest}:
         _refuse(9, "the contribution that stands already was expected, found another of the same member")
     # 10. declared privacy
-    if not _meets(statement.privacy, manifest.dp_floor):
+    if not _meets(statement.privacy, authentic.terms.manifest.dp_floor):
         _refuse(10, "privacy at or above the floor of the round was expected to be declared")
+    return AcceptedStatement(_GATE, authentic.contribution, statement, authentic.terms, authentic.member, key)
+
+
+def admit(accepted: AcceptedStatement) -> AdmittedBundle:
+    """Steps 11 to 15: what is in it.
+
+    Raises:
+        PeerError: ``SF311`` to ``SF315``.
+    """
+    statement, manifest, sealed = accepted.statement, accepted.terms.manifest, accepted.contribution.sealed
     # 11. ciphertext
     if tuple(sha256(blob) for blob in sealed) != statement.ciphertext_digests:
         _refuse(11, "the ciphertext that was signed was expected")
     # 12. open
-    plaintext = open_sealed(sealed[0], info=statement_info(statement), key=context.key)
+    plaintext = open_sealed(sealed[0], info=statement_info(statement), key=accepted.key)
     # 13. commitment
     payload = _decode(plaintext, manifest)
     if commit(payload.salt, plaintext) != statement.commitment:
         _refuse(13, "the payload that was committed to was expected")
     # 14. shape and range
-    _check_shape(payload, statement, authentic.terms)
+    _check_shape(payload, statement, accepted.terms)
     # 15. content
     for text in payload.texts:
         if text is not None:
             _check_content(text, manifest)
-    return AdmittedBundle(statement, authentic.member, payload, plaintext)
+    return AdmittedBundle(_GATE, statement, accepted.member, payload, plaintext)
 
 
-def _open_terms(statement: ContributionStatement, context: AdmissionContext) -> RoundTerms:
-    terms = context.terms
+def happening_of(contribution: Contribution, kind: OutputKind) -> RoundInput:
+    """What a well-formed body would be to a round of ``kind``: texts without their blobs are a commitment."""
+    return RoundInput.COMMIT if kind is OutputKind.TEXT and not contribution.sealed else RoundInput.CONTRIBUTE
+
+
+def _open_terms(unverified: UnverifiedContribution, context: AdmissionContext) -> RoundTerms:
+    terms, statement = context.terms, unverified.statement
     if statement.federation != context.federation or statement.round_id != context.round_id or terms is None:
         _refuse(4, "a contribution to a known round of this federation was expected")
-    opens, closes = terms.manifest.opens_at_ms, terms.manifest.closes_at_ms
-    if not terms.collecting or not opens <= to_ms(context.now) < closes:
-        _refuse(4, "a contribution to a round that is open now was expected")
+    manifest, now_ms = terms.manifest, to_ms(context.now)
+    opening = terms.state is RoundState.OPENING
+    closes = manifest.opening_ends_at_ms if opening else manifest.closes_at_ms
+    assert closes is not None  # INVARIANT: only rounds of texts are opened, and their manifests say until when
+    taken = following(terms.state, happening_of(unverified.contribution, manifest.kind), manifest.kind)
+    if taken is None or not manifest.opens_at_ms <= now_ms < closes:
+        _refuse(4, "a contribution to a round that is open for it now was expected")
+    if opening and context.standing(statement.sender) != statement.digest:
+        _refuse(4, "what was committed to in time was expected")
     return terms
 
 

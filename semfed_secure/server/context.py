@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
     from semfed_secure.audit.log import AuditLog
     from semfed_secure.clock import Clock, Randomness
-    from semfed_secure.crypto.keys import OpeningKey
     from semfed_secure.identity.member_files import MemberKeys
     from semfed_secure.ids import FederationId, MemberId
     from semfed_secure.server.config import LimitsSection
     from semfed_secure.server.embedder import Embedder
     from semfed_secure.server.rosters import RosterKeeper
+    from semfed_secure.server.round_keys import RoundKeys
     from semfed_secure.storage import Database
 
 
@@ -30,6 +30,7 @@ class ServerContext:
         database: Its database.
         audit: Its audit log, in the same database.
         keys: Its own keys.
+        round_keys: What bundles are sealed to, one key per round.
         rosters: Who belongs to the federation.
         clock: The time.
         randomness: Where nonces come from.
@@ -41,6 +42,7 @@ class ServerContext:
     database: Database
     audit: AuditLog
     keys: MemberKeys
+    round_keys: RoundKeys
     rosters: RosterKeeper
     clock: Clock
     randomness: Randomness
@@ -50,7 +52,7 @@ class ServerContext:
 
     def __post_init__(self) -> None:
         """Refuse keys that cannot serve."""
-        if Role.SERVER not in self.keys.record.roles or self.keys.opening is None:
+        if Role.SERVER not in self.keys.record.roles:
             raise ConfigurationError("SF101", f"keys of a server were expected, {self.member} is none")
         if self.keys.record.federation != self.rosters.root.federation:
             raise ConfigurationError("SF101", f"keys of a member of {self.rosters.root.federation} were expected")
@@ -64,9 +66,3 @@ class ServerContext:
     def federation(self) -> FederationId:
         """Our federation."""
         return self.keys.record.federation
-
-    @property
-    def opening_key(self) -> OpeningKey:
-        """What bundles are sealed to."""
-        assert self.keys.opening is not None  # INVARIANT: __post_init__
-        return self.keys.opening

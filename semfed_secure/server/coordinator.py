@@ -16,10 +16,12 @@ from semfed_secure.errors import ConfigurationError, ConsensusError, IntegrityEr
 from semfed_secure.identity.records import Role
 from semfed_secure.ids import Digest, RoundId
 from semfed_secure.server.intake import Answer, Intake
-from semfed_secure.server.opening import Ground, RoundPlan, make_manifest
+from semfed_secure.server.key_entries import KeyEntries
+from semfed_secure.server.opening import Ground, RoundPlan, check_plan, make_manifest
 from semfed_secure.server.overview import Overview
 from semfed_secure.server.refusals import Refusals
-from semfed_secure.server.round import FINAL, RoundInput, RoundState, after, due
+from semfed_secure.server.roster_entries import RosterEntries
+from semfed_secure.server.round import FINAL, RoundInput, RoundState, after, due, ending
 from semfed_secure.server.transitions import NEWEST_CONSENSUS, Transitions
 from semfed_secure.storage import pin_rows, round_rows
 from semfed_secure.wire.prompts import PromptSet, encode_prompt_set
@@ -51,6 +53,7 @@ class Coordinator:
         self._refusals = Refusals(since=now)
         self._transitions = Transitions(context, self._overview, self._refusals)
         self._intake = Intake(context, self._store, self._refusals)
+        self._key_entries, self._roster_entries = KeyEntries(context), RosterEntries(context)
         self._turn = threading.Lock()
         self._failures: Counter[RoundId] = Counter()
         self._again_at_ms: dict[RoundId, int] = {}
@@ -76,34 +79,37 @@ class Coordinator:
                 ``SF104`` the prompt set does not fit it.
             PeerError: ``SF322`` the roster has expired; ``SF306`` it does not list this server.
         """
+        check_plan(plan, prompt_set)  # before a key file bears the round's name
         context = self._context
         roster = context.rosters.current()
         roster.member(context.member, role=Role.SERVER, at=context.clock.now())
         with context.database.transaction() as tx:
             self._check_room(tx, plan.round_id)
             newest = pin_rows.read_pin(tx, NEWEST_CONSENSUS)
-            ground = Ground(
-                federation=context.federation,
-                roster=roster,
-                recipient_key_id=context.opening_key.key_id,
-                previous_consensus_digest=None if newest is None else Digest(newest),
-                log_checkpoint=context.audit.checkpoint(tx),
-            )
-            manifest = make_manifest(plan, prompt_set, ground, context.randomness)
-            context.rosters.pin(tx, roster)
-            self._transitions.announce(tx, manifest, encode_prompt_set(prompt_set))
+            with self._key_entries.created(tx, plan.round_id) as recipient_key:
+                ground = Ground(
+                    federation=context.federation,
+                    roster=roster,
+                    recipient_key=recipient_key,
+                    previous_consensus_digest=None if newest is None else Digest(newest),
+                    log_checkpoint=context.audit.checkpoint(tx),
+                )
+                manifest = make_manifest(plan, prompt_set, ground, context.randomness)
+                context.rosters.pin(tx, roster)
+                self._transitions.announce(tx, manifest, encode_prompt_set(prompt_set))
         return manifest
 
     def close_round(self, round_id: RoundId) -> RoundState:
-        """Take no more contributions; the consensus is formed by whoever calls `advance` next.
+        """Take no more commitments, or no more contributions; whoever calls `advance` next goes on from there.
 
         Raises:
             PeerError: ``SF304`` there is no such round.
             ConsensusError: ``SF404`` it does not take contributions; ``SF403`` it was aborted.
         """
         state = RoundState.stored(self._store.head(round_id).state)
-        following = after(state, RoundInput.CLOSE)
-        if self._transitions.close(round_id, state) is None:
+        kind = self._store.terms(round_id).manifest.kind
+        following = after(state, ending(state, kind), kind)
+        if self._transitions.take(round_id, state, ending(state, kind)) is None:
             raise ConsensusError("SF404", "the round moved on meanwhile")
         return following
 
@@ -138,9 +144,11 @@ class Coordinator:
         """
         with self._turn:
             self._write_refusals()
+            self._roster_entries.note()
             moves: list[tuple[RoundId, RoundState]] = []
             for head in self.rounds():
                 moves += self._advance_round(head)
+            self._key_entries.destroy_spent(self.rounds())
             return moves
 
     def write_refusals(self) -> None:
@@ -166,6 +174,18 @@ class Coordinator:
         if consensus is None:
             raise ConsensusError("SF401", "the consensus is not published yet")
         return consensus
+
+    def commitments(self, round_id: RoundId) -> bytes:
+        """The signed list of what a round of texts was committed to.
+
+        Raises:
+            PeerError: ``SF304`` there is no such round.
+            ConsensusError: ``SF401`` not yet, or never: the round takes no commitments.
+        """
+        commitments = self._store.row(round_id).commitments
+        if commitments is None:
+            raise ConsensusError("SF401", "the commitments of the round are not closed")
+        return commitments
 
     def rounds(self) -> list[RoundHeadRow]:
         """Where every round stands; see `Overview.rounds`."""
@@ -206,12 +226,15 @@ class Coordinator:
 
     def _due(self, round_id: RoundId, state: RoundState) -> RoundInput | None:
         terms = self._store.terms(round_id)
+        taking = state in {RoundState.COLLECTING, RoundState.OPENING}
         return due(
             state,
+            terms.manifest.kind,
             now_ms=to_ms(self._context.clock.now()),
             opens_at_ms=terms.manifest.opens_at_ms,
             closes_at_ms=terms.manifest.closes_at_ms,
-            complete=state is RoundState.COLLECTING and self._transitions.is_complete(round_id, terms),
+            opening_ends_at_ms=terms.manifest.opening_ends_at_ms,
+            complete=taking and self._transitions.is_complete(round_id, state, terms),
         )
 
     def _failed(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from semfed_secure.audit.merkle import Frontier, leaf_hash
+from semfed_secure.audit.merkle import root_over
 from semfed_secure.consensus import (
     ABSTAIN,
     Outcomes,
@@ -22,7 +22,7 @@ from semfed_secure.consensus import (
     text_answers,
 )
 from semfed_secure.errors import ConfigurationError, IntegrityError
-from semfed_secure.ids import Digest
+from semfed_secure.ids import Digest, sha256
 from semfed_secure.units import OutputKind
 from semfed_secure.wire.messages import Consensus, PromptResult, PromptStatus, parse_payload
 
@@ -58,6 +58,7 @@ def form_consensus(
     ballots: Sequence[Ballot],
     terms: RoundTerms,
     *,
+    commitments: Sequence[bytes] | None,
     rejections: Mapping[str, int],
     log_checkpoint: str,
     embedder: Callable[[], Embedder] | None,
@@ -70,6 +71,8 @@ def form_consensus(
     Args:
         ballots: The admitted contributions.
         terms: The round's terms.
+        commitments: Digests of all statements that the round was committed to; None where nothing was committed to
+            first, and the ballots are all there is.
         rejections: Refused contributions by code.
         log_checkpoint: The head of the server's log.
         embedder: Loads the embedder that the manifest pins; called for ``text`` only.
@@ -83,7 +86,9 @@ def form_consensus(
     payloads = [parse_payload(ballot.payload) for ballot in ordered]
     prompt_ids = tuple(prompt.id for prompt in terms.prompt_set.prompts)
     times = [clock.now()]
-    evidence = _evidence(payloads, terms, prompt_ids, embedder)
+    batch = batch_root([ballot.statement_digest for ballot in ordered])
+    root = batch if commitments is None else batch_root(commitments)
+    evidence = _evidence(payloads, terms, prompt_ids, tie_seed(terms.manifest.nonce, root), embedder)
     times.append(clock.now())
     outcomes, weights = evaluate(evidence, terms.manifest.rule)
     times.append(clock.now())
@@ -101,7 +106,8 @@ def form_consensus(
         manifest_digest=terms.manifest.digest,
         round_id=terms.manifest.round_id,
         results=_results(outcomes, _labels(evidence, terms.prompt_set)),
-        batch_root=batch_root([ballot.statement_digest for ballot in ordered]),
+        batch_root=batch,
+        commitments_root=root,
         admitted_count=len(ordered),
         rejections=tuple(sorted(rejections.items())),
         log_checkpoint=log_checkpoint,
@@ -110,29 +116,32 @@ def form_consensus(
 
 
 def batch_root(statement_digests: Sequence[bytes]) -> Digest:
-    """RFC 6962 root over the admitted statement digests in ascending order: commits to the batch, tells no member."""
-    frontier = Frontier()
-    for digest in sorted(statement_digests):
-        frontier.add(leaf_hash(digest))
-    return Digest(frontier.root())
+    """RFC 6962 root over statement digests in ascending order: commits to them all, tells no member."""
+    return Digest(root_over(sorted(statement_digests)))
+
+
+def tie_seed(nonce: bytes, commitments_root: Digest) -> Digest:
+    """What ties are broken by: nobody knew it when they committed, and nobody changes it by what they open."""
+    return sha256(nonce + commitments_root)
 
 
 def _evidence(
     payloads: Sequence[Payload],
     terms: RoundTerms,
     prompt_ids: tuple[str, ...],
+    seed: Digest,
     embedder: Callable[[], Embedder] | None,
 ) -> Votes | TextAnswers:
     manifest, prompt_set = terms.manifest, terms.prompt_set
     if manifest.kind is OutputKind.VOTES:
         answers = np.array([payload.votes for payload in payloads], np.int64).reshape(len(payloads), len(prompt_ids))
         counts = np.array([len(prompt_set.candidates_of(prompt)) for prompt in prompt_set.prompts], np.int64)
-        return Votes(answers, counts, prompt_ids, manifest.nonce)
+        return Votes(answers, counts, prompt_ids, seed)
     texts = tuple(sorted({text for payload in payloads for text in payload.texts if text is not None}))
     vectors = _embed(texts, manifest, embedder)
     vocabulary = Vocabulary(texts, vectors, manifest.rule.similarity_ppm)
     rows = [payload.texts for payload in payloads]
-    return text_answers(rows, vocabulary, prompt_ids=prompt_ids, nonce=manifest.nonce)
+    return text_answers(rows, vocabulary, prompt_ids=prompt_ids, nonce=seed)
 
 
 def _embed(

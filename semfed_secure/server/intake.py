@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
-from semfed_secure.audit.events import Event, EventType
-from semfed_secure.audit.notes import parse_checkpoint, parse_note
-from semfed_secure.crypto.signing import sign
-from semfed_secure.errors import ConsensusError, PeerError
-from semfed_secure.ids import Digest, MemberId, RoundId, hex_digest
+from semfed_secure.errors import PeerError
+from semfed_secure.ids import Digest, MemberId, RoundId
 from semfed_secure.server.admission import (
+    AcceptedStatement,
     AdmissionContext,
     AdmittedBundle,
     AuthenticContribution,
+    UnverifiedContribution,
+    accept,
     admit,
     authenticate,
+    happening_of,
     read_contribution,
 )
-from semfed_secure.server.round import RoundInput, RoundState, after
+from semfed_secure.server.receipts import answer
+from semfed_secure.server.round import RoundInput, RoundState, collecting_by_now, following
 from semfed_secure.storage import round_rows
 from semfed_secure.storage.round_rows import ContributionRow
-from semfed_secure.wire.messages import MessageType, Outcome, Receipt, encode_receipt
+from semfed_secure.units import OutputKind
+from semfed_secure.wire.messages import Outcome
 
 if TYPE_CHECKING:
     from semfed_secure.server.context import ServerContext
@@ -31,12 +34,21 @@ if TYPE_CHECKING:
     from semfed_secure.storage import Transaction
 
 
+Judged: TypeAlias = AcceptedStatement | AdmittedBundle | str
+"""A commitment, a bundle, or the code for which it is refused."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the sender is told: the signed receipt, and whether it was admitted."""
+    """What the sender is told: the signed receipt, and what it says."""
 
     receipt: bytes
-    admitted: bool
+    outcome: Outcome
+
+    @property
+    def admitted(self) -> bool:
+        """Whether it counts from now on."""
+        return self.outcome is Outcome.ADMITTED
 
 
 class Intake:
@@ -51,12 +63,13 @@ class Intake:
         self._context, self._store, self._refusals = context, store, refusals
 
     def receive(self, round_id: RoundId, body: bytes) -> Answer:
-        """Judge one posted body.
+        """Judge one posted body: a contribution, a commitment, or the payload of one that was committed to.
 
         The same statement again gets the receipt that it got before, whenever it comes.
 
         Raises:
-            PeerError: ``SF301`` to ``SF307``, or ``SF309`` for a member that used up its attempts; counted, not logged.
+            PeerError: ``SF301`` to ``SF307``; ``SF309`` for a member that used up its attempts; ``SF311`` for a payload
+                that is not what was committed to. Counted, not logged.
             IntegrityError: ``SF502`` nothing could be written; the sender may try again.
         """
         terms = self._terms(round_id)
@@ -65,10 +78,11 @@ class Intake:
             unverified = read_contribution(body, admission)
             with self._context.database.snapshot() as tx:
                 answered = round_rows.read_contribution(tx, round_id, unverified.statement.digest)
-            if answered is not None:
+            if answered is not None and not _opens(unverified, answered, admission):
                 return _stored(answered)
             authentic = authenticate(unverified, admission)
-            self._check_attempts(round_id, authentic.member.member_id)
+            if answered is None:
+                self._check_attempts(round_id, authentic.member.member_id)
             return self._record(authentic, _judge(authentic, admission))
         except PeerError as refusal:
             self._refusals.count(None if terms is None else round_id, refusal.code)
@@ -86,7 +100,7 @@ class Intake:
 
         def standing(member_id: MemberId) -> Digest | None:
             with context.database.snapshot() as tx:
-                row = round_rows.admitted_contribution(tx, round_id, member_id)
+                row = round_rows.standing_contribution(tx, round_id, member_id)
             return None if row is None else Digest(row.statement_digest)
 
         return AdmissionContext(
@@ -95,7 +109,7 @@ class Intake:
             terms=None if terms is None else terms.at(RoundState.stored(self._store.head(round_id).state)),
             pinned=current if terms is None else terms.roster,
             current=current,
-            key=context.opening_key,
+            key=context.round_keys.of(round_id),
             max_body_bytes=context.limits.max_body_bytes,
             now=context.clock.now(),
             standing=standing,
@@ -107,93 +121,75 @@ class Intake:
         if refused >= self._context.limits.max_rejections:
             raise PeerError("SF309", f"at most {refused} refused contributions of one member were expected")
 
-    def _record(self, authentic: AuthenticContribution, judged: AdmittedBundle | str) -> Answer:
+    def _record(self, authentic: AuthenticContribution, judged: Judged) -> Answer:
         statement = authentic.statement
         with self._context.database.transaction() as tx:
+            stands = round_rows.standing_contribution(tx, statement.round_id, statement.sender)
             answered = round_rows.read_contribution(tx, statement.round_id, statement.digest)
-            if answered is not None:  # another thread judged the same bytes
+            waits = answered is not None and answered.outcome == "committed"
+            opened = waits and not isinstance(judged, AcceptedStatement)
+            if answered is not None and not opened:  # another thread judged the same bytes
                 return _stored(answered)
-            self._check_still_open(tx, statement.round_id)
-            if isinstance(judged, AdmittedBundle) and round_rows.admitted_contribution(
-                tx, statement.round_id, statement.sender
-            ):
-                judged = "SF309"  # another thread admitted another contribution of this member
-            index = self._context.audit.append(self._event(authentic, judged), tx)
-            receipt = self._receipt(tx, authentic, judged, index)
+            self._check_still_open(tx, authentic)
+            if stands is not None and not opened and not isinstance(judged, str):
+                judged = "SF309"  # another thread took another contribution of this member
+            outcome, code = _outcome(judged)
+            receipt = answer(tx, self._context, statement, outcome, code)
             row = _row(authentic, judged, receipt)
-            round_rows.insert_contribution(tx, row)
+            if opened:
+                round_rows.settle_commitment(tx, row)
+            else:
+                round_rows.insert_contribution(tx, row)
         return _stored(row)
 
-    def _check_still_open(self, tx: Transaction, round_id: RoundId) -> None:
-        head = round_rows.read_round_head(tx, round_id)
-        try:
-            assert head is not None  # INVARIANT: rounds are never deleted
-            state = RoundState.stored(head.state)
-            after(after(state, RoundInput.OPEN) if state is RoundState.ANNOUNCED else state, RoundInput.CONTRIBUTE)
-        except ConsensusError:
-            raise PeerError("SF304", "a round that is still open was expected") from None
-
-    def _receipt(
-        self, tx: Transaction, authentic: AuthenticContribution, judged: AdmittedBundle | str, index: int
-    ) -> bytes:
-        audit = self._context.audit
-        checkpoint = audit.checkpoint(tx)
-        size = parse_checkpoint(parse_note(checkpoint).text).size
-        code = judged if isinstance(judged, str) else None
-        receipt = Receipt(
-            statement_digest=authentic.statement.digest,
-            round_id=authentic.statement.round_id,
-            outcome=Outcome.ADMITTED if code is None else Outcome.REJECTED,
-            code=code,
-            log_index=index,
-            log_checkpoint=checkpoint,
-            inclusion_proof=audit.inclusion_proof(index, size, tx),
-        )
-        return sign(MessageType.RECEIPT, encode_receipt(receipt), self._context.keys.signing)
-
-    def _event(self, authentic: AuthenticContribution, judged: AdmittedBundle | str) -> Event:
-        statement = authentic.statement
-        refused = isinstance(judged, str)
-        return Event(
-            type=EventType.BUNDLE_REJECTED if refused else EventType.BUNDLE_ADMITTED,
-            outcome="denied" if refused else "success",
-            actor=self._context.member,
-            round_id=statement.round_id,
-            peer=statement.sender,
-            bundle_digest=hex_digest(statement.digest),
-            policy_digest=hex_digest(statement.policy_digest),
-            codes=(judged,) if isinstance(judged, str) else (),
-            details={
-                "kind": statement.kind.value,
-                "items": statement.item_count,
-                "mechanism": statement.privacy.mechanism.value,
-                "manifest_digest": hex_digest(statement.manifest_digest),
-            },
-        )
+    def _check_still_open(self, tx: Transaction, authentic: AuthenticContribution) -> None:
+        head = round_rows.read_round_head(tx, authentic.statement.round_id)
+        assert head is not None  # INVARIANT: rounds are never deleted
+        kind = authentic.terms.manifest.kind
+        state = collecting_by_now(RoundState.stored(head.state))
+        if following(state, happening_of(authentic.contribution, kind), kind) is None:
+            raise PeerError("SF304", "a round that is still open was expected")
 
 
-def _judge(authentic: AuthenticContribution, admission: AdmissionContext) -> AdmittedBundle | str:
-    """The bundle, or the code for which it is refused."""
+def _opens(unverified: UnverifiedContribution, answered: ContributionRow, admission: AdmissionContext) -> bool:
+    """Whether these are the blobs that a commitment waits for."""
+    opening = admission.terms is not None and admission.terms.state is RoundState.OPENING
+    return opening and answered.outcome == "committed" and bool(unverified.contribution.sealed)
+
+
+def _judge(authentic: AuthenticContribution, admission: AdmissionContext) -> Judged:
+    kind = authentic.terms.manifest.kind
     try:
-        return admit(authentic, admission)
+        accepted = accept(authentic, admission)
+        if happening_of(authentic.contribution, kind) is RoundInput.COMMIT:
+            return accepted
+        return admit(accepted)
     except PeerError as refusal:
+        if refusal.code == "SF311" and kind is OutputKind.TEXT:
+            raise  # nobody signed these blobs, so they are held against nobody: the true ones may still come
         return refusal.code
 
 
-def _row(authentic: AuthenticContribution, judged: AdmittedBundle | str, receipt: bytes) -> ContributionRow:
-    statement = authentic.statement
+def _outcome(judged: Judged) -> tuple[Outcome, str | None]:
+    if isinstance(judged, str):
+        return Outcome.REJECTED, judged
+    return (Outcome.ADMITTED if isinstance(judged, AdmittedBundle) else Outcome.COMMITTED), None
+
+
+def _row(authentic: AuthenticContribution, judged: Judged, receipt: bytes) -> ContributionRow:
+    statement, (outcome, code) = authentic.statement, _outcome(judged)
     return ContributionRow(
         round_id=statement.round_id,
         statement_digest=statement.digest,
         member_id=statement.sender,
         statement=authentic.contribution.statement,
         payload=judged.payload_bytes if isinstance(judged, AdmittedBundle) else None,
-        outcome="admitted" if isinstance(judged, AdmittedBundle) else "rejected",
-        code=None if isinstance(judged, AdmittedBundle) else judged,
+        outcome=outcome.value,
+        code=code,
         receipt=receipt,
     )
 
 
 def _stored(row: ContributionRow) -> Answer:
     assert row.receipt is not None  # INVARIANT: written with the row, in one transaction
-    return Answer(row.receipt, row.outcome == "admitted")
+    return Answer(row.receipt, Outcome(row.outcome))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from semfed_secure.audit.events import Event, EventType
@@ -10,7 +11,7 @@ from semfed_secure.server.round import RoundState
 from semfed_secure.storage import pin_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from semfed_secure.crypto.keys import SealingKey
     from semfed_secure.ids import KeyId
@@ -31,12 +32,17 @@ class KeyEntries:
         self._context = context
         self._settled: set[RoundId] = set()
 
-    def create(self, tx: Transaction, round_id: RoundId) -> SealingKey:
-        """Make the key of a round that is being announced in ``tx``."""
+    @contextmanager
+    def created(self, tx: Transaction, round_id: RoundId) -> Iterator[SealingKey]:
+        """Make the key of a new round that the block announces in ``tx``; if it fails, the key is gone again."""
         key = self._context.round_keys.create(round_id)
-        pin_rows.set_pin_once(tx, _pin(round_id), key.key_id.encode())
-        self._log(tx, EventType.KEY_CREATED, round_id, key.key_id, key.suite.value)
-        return key
+        try:
+            pin_rows.set_pin_once(tx, _pin(round_id), key.key_id.encode())
+            self._log(tx, EventType.KEY_CREATED, round_id, key.key_id, key.suite.value)
+            yield key
+        except BaseException:
+            self._context.round_keys.destroy(round_id)
+            raise
 
     def destroy_spent(self, heads: Iterable[RoundHeadRow]) -> None:
         """Destroy the key of every round that takes no more; the entry follows the deed, also after a crash between.

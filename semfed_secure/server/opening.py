@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from semfed_secure.clock import Randomness
+    from semfed_secure.crypto.keys import SealingKey
     from semfed_secure.identity.roster import Roster
-    from semfed_secure.ids import Digest, FederationId, KeyId, RoundId
+    from semfed_secure.ids import Digest, FederationId, RoundId
     from semfed_secure.wire.prompts import PromptSet
 
 
@@ -31,7 +32,8 @@ class RoundPlan:
         dp_floor: The weakest declared privacy that is admitted.
         max_new_tokens: Length of generated answers.
         opens_at: When contributions begin.
-        closes_at: When they end.
+        closes_at: When they end; of texts, the commitments.
+        opening_ends_at: When the time to open commitments ends; for ``text`` only.
         embedder: The pinned embedder; for ``text`` only.
     """
 
@@ -42,6 +44,7 @@ class RoundPlan:
     max_new_tokens: int
     opens_at: datetime
     closes_at: datetime
+    opening_ends_at: datetime | None = None
     embedder: Embedder | None = None
 
 
@@ -51,7 +54,7 @@ class Ground:
 
     federation: FederationId
     roster: Roster
-    recipient_key_id: KeyId
+    recipient_key: SealingKey
     previous_consensus_digest: Digest | None
     log_checkpoint: str
 
@@ -78,9 +81,10 @@ def make_manifest(plan: RoundPlan, prompt_set: PromptSet, ground: Ground, random
         roster_digest=ground.roster.digest,
         roster_sequence=ground.roster.sequence,
         policy_digest=None,
-        recipient_key_id=ground.recipient_key_id,
+        recipient_key=ground.recipient_key.encode(),
         opens_at_ms=to_ms(plan.opens_at),
         closes_at_ms=to_ms(plan.closes_at),
+        opening_ends_at_ms=None if plan.opening_ends_at is None else to_ms(plan.opening_ends_at),
         previous_consensus_digest=ground.previous_consensus_digest,
         log_checkpoint=ground.log_checkpoint,
     )
@@ -99,6 +103,8 @@ def check_plan(plan: RoundPlan, prompt_set: PromptSet) -> None:
         raise ConfigurationError("SF105", f"rounds of kind votes or text were expected, each with its rule: {rules}")
     if (plan.embedder is None) != (plan.kind is OutputKind.VOTES):
         raise ConfigurationError("SF105", "an embedder was expected for text, and none for votes")
+    if (plan.opening_ends_at is None) != (plan.kind is OutputKind.VOTES):
+        raise ConfigurationError("SF105", "a time to open commitments was expected for text, and none for votes")
     bare = [prompt.id for prompt in prompt_set.prompts if len(prompt_set.candidates_of(prompt)) < 2]
     if plan.kind is OutputKind.VOTES and bare:
         raise ConfigurationError("SF104", f"two candidates or more were expected for each prompt, {bare[0]} has fewer")

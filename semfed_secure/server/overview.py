@@ -8,7 +8,7 @@ from semfed_secure.identity.records import Role
 from semfed_secure.server.reporting import status_document
 from semfed_secure.server.round import RoundState
 from semfed_secure.server.store import RoundStore
-from semfed_secure.server.stored import read_report, require_contributions, server_keys
+from semfed_secure.server.stored import read_commitments, read_report, require_contributions, server_keys
 from semfed_secure.storage import round_rows
 
 if TYPE_CHECKING:
@@ -49,8 +49,11 @@ class Overview:
             rows = round_rows.list_contributions(tx, round_id)
         own = server_keys(terms, self._rosters.current())
         require_contributions(rows, terms, own)
-        report = read_report(self.store.row(round_id), terms, own)
-        return status_document(head, terms, rows, expected=self.expected(terms)) | {"report": report}
+        row = self.store.row(round_id)
+        read_commitments(row, terms, own)
+        report = read_report(row, terms, own)
+        revoked = {"revoked": sorted(self.revoked(terms))}  # also after publishing, which nothing changes
+        return status_document(head, terms, rows, expected=self.expected(terms)) | revoked | {"report": report}
 
     def expected(self, terms: StoredTerms) -> list[str]:
         """The clients of the pinned roster that may still contribute, by id."""

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 from semfed_secure.audit.events import Event, EventType
 from semfed_secure.audit.log import AuditLog
 from semfed_secure.clock import Clock, SystemClock, SystemRandomness
-from semfed_secure.crypto.key_files import read_passphrase
 from semfed_secure.errors import ConfigurationError
 from semfed_secure.identity.federation_files import load_root
-from semfed_secure.identity.member_files import load_member_keys
 from semfed_secure.server.context import ServerContext
 from semfed_secure.server.coordinator import Coordinator
 from semfed_secure.server.overview import Overview
 from semfed_secure.server.rosters import RosterKeeper
+from semfed_secure.server.round_keys import ROUND_KEYS, RoundKeys
 from semfed_secure.storage import Database
 
 if TYPE_CHECKING:
@@ -37,7 +36,16 @@ class Service:
         """Write that the server began to serve."""
         details = {"version": self._version, "role": "server", "federation": self.context.federation}
         event = Event(type=EventType.LOG_STARTED, outcome="success", actor=self.context.member, details=details)
-        self.context.audit.append(event)
+        record, key = self.context.keys.record, self.context.keys.signing
+        details = {"key_id": key.key_id, "suite": record.suite.value, "purpose": "signing"}
+        loaded = Event(
+            type=EventType.KEY_LOADED,
+            outcome="success",
+            actor=self.context.member,
+            target=key.key_id,
+            details=details,
+        )
+        self.context.audit.append_all([event, loaded])
 
     def log_stopped(self) -> None:
         """Write that the server stopped on purpose, and what was counted and not logged yet."""
@@ -68,6 +76,7 @@ def open_service(
             database=database,
             audit=AuditLog(database, key=keys.log, clock=time, writer=writer),
             keys=keys,
+            round_keys=RoundKeys(config.identity.keys / ROUND_KEYS, keys),
             rosters=rosters,
             clock=time,
             randomness=SystemRandomness(),
@@ -109,7 +118,7 @@ def load_server_keys(config: ServerConfig, environ: Mapping[str, str]) -> Member
     Raises:
         ConfigurationError: ``SF101`` they are somebody else's; otherwise as `load_member_keys`.
     """
-    keys = load_member_keys(config.identity.keys, read_passphrase(config.identity.passphrase_file, environ))
+    keys = config.identity.load(environ)
     if (keys.record.federation, keys.record.member_id) != (config.server.federation, config.server.member):
         expected = f"{config.server.member} of {config.server.federation}"
         raise ConfigurationError("SF101", f"the keys of {expected} were expected in {config.identity.keys}")

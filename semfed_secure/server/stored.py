@@ -14,18 +14,23 @@ from typing import TYPE_CHECKING, Any
 from semfed_secure.crypto.signing import verify
 from semfed_secure.errors import IntegrityError, PeerError
 from semfed_secure.identity.records import Role
-from semfed_secure.ids import MemberId, hex_digest, sha256
+from semfed_secure.ids import hex_digest, sha256
 from semfed_secure.server.admission import RoundTerms
-from semfed_secure.server.round import RoundState
+from semfed_secure.server.round import RoundState, collecting_by_now
+from semfed_secure.units import OutputKind
 from semfed_secure.wire.cose import parse_signed, signed_limits
 from semfed_secure.wire.messages import (
+    COMMITMENTS_LIMITS,
     CONSENSUS_LIMITS,
     MANIFEST_LIMITS,
     RECEIPT_LIMITS,
     STATEMENT_LIMITS,
+    Commitments,
+    ContributionStatement,
     MessageType,
     RoundManifest,
     commit,
+    parse_commitments,
     parse_consensus,
     parse_manifest,
     parse_payload,
@@ -40,6 +45,7 @@ if TYPE_CHECKING:
     from semfed_secure.crypto.keys import VerificationKey
     from semfed_secure.identity.records import MemberRecord
     from semfed_secure.identity.roster import Roster
+    from semfed_secure.ids import Digest
     from semfed_secure.server.rosters import RosterKeeper
     from semfed_secure.storage.round_rows import ContributionRow, RoundRow
 
@@ -60,9 +66,7 @@ class StoredTerms:
 
     def at(self, state: RoundState) -> RoundTerms:
         """What admission looks at."""
-        # An announced round whose time has come takes contributions before the clock's next turn.
-        collecting = state in {RoundState.ANNOUNCED, RoundState.COLLECTING}
-        return RoundTerms(self.manifest, self.prompt_set, collecting)
+        return RoundTerms(self.manifest, self.prompt_set, collecting_by_now(state))
 
 
 def read_terms(row: RoundRow, rosters: RosterKeeper) -> StoredTerms:
@@ -97,11 +101,54 @@ def require_contributions(rows: Iterable[ContributionRow], terms: StoredTerms, o
     Raises:
         IntegrityError: ``SF531``.
     """
-    members = {record.member_id: record for record in terms.roster.records}
     for row in rows:
         with _damage(f"a contribution to {terms.manifest.round_id}"):
-            _check_statement(row, terms.manifest, members[MemberId(row.member_id)].signing_keys)
+            _check_statement(row, terms.manifest, _keys_of(row, terms))
             _check_receipt(row, terms.manifest, own)
+
+
+def read_statement(row: ContributionRow, terms: StoredTerms) -> ContributionStatement:
+    """The statement of a contribution, as its member signed it.
+
+    Raises:
+        IntegrityError: ``SF531``.
+    """
+    with _damage(f"a contribution to {terms.manifest.round_id}"):
+        return _check_statement(row, terms.manifest, _keys_of(row, terms))
+
+
+def read_commitments(row: RoundRow, terms: StoredTerms, own: Sequence[VerificationKey]) -> Commitments | None:
+    """The signed list of what a round of texts was committed to; None before it was made, and for other rounds.
+
+    Raises:
+        IntegrityError: ``SF531``.
+    """
+    if row.commitments is None:
+        return None
+    with _damage(f"the commitments of {row.round_id}"):
+        signed = verify(MessageType.COMMITMENTS, row.commitments, own, limits=COMMITMENTS_LIMITS)
+        commitments = parse_commitments(signed.payload)
+        _require((commitments.manifest_digest, commitments.round_id) == (terms.manifest.digest, row.round_id))
+        return commitments
+
+
+def committed_to(
+    row: RoundRow, terms: StoredTerms, rows: Iterable[ContributionRow], own: Sequence[VerificationKey]
+) -> tuple[Digest, ...] | None:
+    """The statements that a closed round of texts was committed to, each admitted one among them; None of other rounds.
+
+    Raises:
+        IntegrityError: ``SF531``.
+    """
+    commitments = read_commitments(row, terms, own)
+    if commitments is None and terms.manifest.kind is not OutputKind.TEXT:
+        return None
+    with _damage(f"the commitments of {row.round_id}"):
+        _require(commitments is not None)
+        assert commitments is not None
+        admitted = {each.statement_digest for each in rows if each.outcome == "admitted"}
+        _require(admitted <= set(commitments.statements))
+        return commitments.statements
 
 
 def read_report(row: RoundRow, terms: StoredTerms, own: Sequence[VerificationKey]) -> dict[str, Any] | None:
@@ -121,12 +168,19 @@ def read_report(row: RoundRow, terms: StoredTerms, own: Sequence[VerificationKey
         return report
 
 
-def _check_statement(row: ContributionRow, manifest: RoundManifest, keys: Sequence[VerificationKey]) -> None:
+def _keys_of(row: ContributionRow, terms: StoredTerms) -> Sequence[VerificationKey]:
+    return next(record.signing_keys for record in terms.roster.records if record.member_id == row.member_id)
+
+
+def _check_statement(
+    row: ContributionRow, manifest: RoundManifest, keys: Sequence[VerificationKey]
+) -> ContributionStatement:
     signed = verify(MessageType.STATEMENT, row.statement, keys, limits=STATEMENT_LIMITS)
     statement = parse_statement(signed.payload)
     _require((statement.digest, statement.manifest_digest) == (row.statement_digest, manifest.digest))
     if row.payload is not None:
         _require(commit(parse_payload(row.payload).salt, row.payload) == statement.commitment)
+    return statement
 
 
 def _check_receipt(row: ContributionRow, manifest: RoundManifest, keys: Sequence[VerificationKey]) -> None:
@@ -150,6 +204,6 @@ def _require(same: bool) -> None:  # noqa: FBT001 - reads as a sentence
 def _damage(what: str) -> Iterator[None]:
     try:
         yield
-    except (PeerError, _OtherwiseError, ValueError, KeyError, TypeError) as error:
+    except (PeerError, _OtherwiseError, ValueError, KeyError, TypeError, StopIteration) as error:
         cause = {"cause": error.code} if isinstance(error, PeerError) else {}
         raise IntegrityError("SF531", f"what the database holds as {what} is not what was signed", **cause) from error

@@ -7,19 +7,34 @@ same one, the second finds it done and is told so by ``None``.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from semfed_secure.audit.events import Event, EventType
 from semfed_secure.clock import from_ms, to_iso
 from semfed_secure.crypto.signing import sign
 from semfed_secure.ids import RoundId, hex_digest, parse_digest
-from semfed_secure.server.forming import Ballot, form_consensus
+from semfed_secure.server.forming import Ballot, batch_root, form_consensus
+from semfed_secure.server.receipts import answer, placed
 from semfed_secure.server.reporting import FormingFigures, report_document
 from semfed_secure.server.round import RoundInput, RoundState, after
-from semfed_secure.server.stored import read_report, require_contributions, server_keys
+from semfed_secure.server.stored import (
+    committed_to,
+    read_report,
+    read_statement,
+    require_contributions,
+    server_keys,
+)
 from semfed_secure.storage import pin_rows, round_rows
 from semfed_secure.storage.round_rows import ContributionRow, RoundRow
-from semfed_secure.wire.messages import MessageType, encode_consensus, encode_manifest
+from semfed_secure.wire.messages import (
+    Commitments,
+    MessageType,
+    Outcome,
+    encode_commitments,
+    encode_consensus,
+    encode_manifest,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,8 +44,11 @@ if TYPE_CHECKING:
     from semfed_secure.server.refusals import Refusals
     from semfed_secure.server.stored import StoredTerms
     from semfed_secure.storage import Transaction
+    from semfed_secure.units import OutputKind
     from semfed_secure.wire.messages import RoundManifest
 
+UNOPENED = "SF316"
+"""Code for what was committed to and not opened in time."""
 NEWEST_CONSENSUS = "consensus/newest"
 """Pin that holds the digest of the consensus published last; the next manifest names it."""
 
@@ -59,12 +77,15 @@ class Transitions:
             "rule": manifest.rule.name,
             "opens_at": to_iso(from_ms(manifest.opens_at_ms)),
             "closes_at": to_iso(from_ms(manifest.closes_at_ms)),
+            **_opening_end(manifest),
             "min_clients": manifest.rule.min_clients,
         }
         self._log(tx, EventType.ROUND_OPENED, manifest.round_id, details)
 
     def take(self, round_id: RoundId, state: RoundState, happening: RoundInput) -> RoundState | None:
         """Do what is due; the new state, or None if another process did it first."""
+        if happening is RoundInput.UNSEAL:
+            return self.unseal(round_id, state)
         if happening is RoundInput.CLOSE:
             return self.close(round_id, state)
         if happening is RoundInput.FORM:
@@ -72,54 +93,96 @@ class Transitions:
         if happening is RoundInput.PUBLISH:
             return self._publish(round_id, state)
         with self._context.database.transaction() as tx:
-            return _move(tx, round_id, state, happening)
+            return _move(tx, round_id, state, happening, None)
 
-    def close(self, round_id: RoundId, state: RoundState) -> RoundState | None:
-        """Take no more contributions."""
+    def unseal(self, round_id: RoundId, state: RoundState) -> RoundState | None:
+        """Take no more commitments: sign the list of them, put its root in the log, and ask for the payloads."""
         terms = self._store.terms(round_id)
         expected = self._overview.expected(terms)  # reads the roster's file, and may write: before the transaction
         with self._context.database.transaction() as tx:
-            following = _move(tx, round_id, state, RoundInput.CLOSE)
+            following = _move(tx, round_id, state, RoundInput.UNSEAL, terms.manifest.kind)
             if following is not None:
+                rows = having(round_rows.list_contributions(tx, round_id), "committed")
+                statements = tuple(sorted(read_statement(row, terms).digest for row in rows))
+                details = {
+                    "kind": terms.manifest.kind.value,
+                    "manifest_digest": hex_digest(terms.manifest.digest),
+                    "expected": len(expected),
+                    "committed": len(statements),
+                    "commitments_root": hex_digest(batch_root(statements)),
+                }
+                index = self._log(tx, EventType.COMMITMENTS_CLOSED, round_id, details)
+                checkpoint, proof = placed(tx, self._context, index)
+                commitments = Commitments(
+                    manifest_digest=terms.manifest.digest,
+                    round_id=round_id,
+                    statements=statements,
+                    log_index=index,
+                    log_checkpoint=checkpoint,
+                    inclusion_proof=proof,
+                )
+                signed = sign(MessageType.COMMITMENTS, encode_commitments(commitments), self._context.keys.signing)
+                round_rows.keep_commitments(tx, round_id, signed)
+        return following
+
+    def close(self, round_id: RoundId, state: RoundState) -> RoundState | None:
+        """Take no more contributions; what was committed to and never opened is refused."""
+        terms = self._store.terms(round_id)
+        expected = self._overview.expected(terms)  # reads the roster's file, and may write: before the transaction
+        with self._context.database.transaction() as tx:
+            following = _move(tx, round_id, state, RoundInput.CLOSE, terms.manifest.kind)
+            if following is not None:
+                self._refuse_unopened(tx, terms)
                 rows = round_rows.list_contributions(tx, round_id)
                 details = {
                     "kind": terms.manifest.kind.value,
                     "expected": len(expected),
-                    "admitted": len(admitted(rows)),
+                    "admitted": len(having(rows, "admitted")),
                     "rejected_by_code": rejections(rows),
                 }
                 self._log(tx, EventType.ROUND_CLOSED, round_id, details)
         return following
 
+    def _refuse_unopened(self, tx: Transaction, terms: StoredTerms) -> None:
+        for row in having(round_rows.list_contributions(tx, terms.manifest.round_id), "committed"):
+            receipt = answer(tx, self._context, read_statement(row, terms), Outcome.REJECTED, UNOPENED)
+            round_rows.settle_commitment(tx, replace(row, outcome="rejected", code=UNOPENED, receipt=receipt))
+
     def abort(self, round_id: RoundId, state: RoundState, code: str, reason: str) -> RoundState | None:
         """End the round without a consensus."""
         with self._context.database.transaction() as tx:
-            following = _move(tx, round_id, state, RoundInput.ABORT, reason=f"{code} {reason}")
+            following = _move(tx, round_id, state, RoundInput.ABORT, None, reason=f"{code} {reason}")
             if following is not None:
                 self._log(tx, EventType.ROUND_ABORTED, round_id, {}, outcome="failed", code=code, reason=reason)
         return following
 
-    def is_complete(self, round_id: RoundId, terms: StoredTerms) -> bool:
-        """Whether everybody who is expected has been admitted."""
-        if not self._context.close_when_complete:
-            return False
+    def is_complete(self, round_id: RoundId, state: RoundState, terms: StoredTerms) -> bool:
+        """Whether nobody is expected any more: all have sent what ``state`` takes."""
         with self._context.database.snapshot() as tx:
-            present = round_rows.admitted_members(tx, round_id)
-        return set(self._overview.expected(terms)) <= present
+            committed = round_rows.members_with(tx, round_id, "committed")
+            present = committed | round_rows.members_with(tx, round_id, "admitted")
+        if state is RoundState.OPENING:
+            return not committed - self._overview.revoked(terms)
+        return self._context.close_when_complete and set(self._overview.expected(terms)) <= present
 
     def _form(self, round_id: RoundId, state: RoundState) -> RoundState | None:
         terms = self._store.terms(round_id)
         with self._context.database.snapshot() as tx:
             rows = round_rows.list_contributions(tx, round_id)
-        require_contributions(rows, terms, server_keys(terms, self._context.rosters.current()))
+        own = server_keys(terms, self._context.rosters.current())
+        require_contributions(rows, terms, own)
+        commitments = committed_to(self._store.row(round_id), terms, rows, own)
         revoked = self._overview.revoked(terms)
-        counted = [row for row in admitted(rows) if row.member_id not in revoked]
+        counted = [row for row in having(rows, "admitted") if row.member_id not in revoked]
         if len(counted) < terms.manifest.rule.min_clients:
-            reason = f"{terms.manifest.rule.min_clients} admitted contributions were expected, found {len(counted)}"
+            without = "" if not revoked else f", without {', '.join(sorted(revoked))}, revoked"
+            wanted = f"{terms.manifest.rule.min_clients} admitted contributions were expected"
+            reason = f"{wanted}, found {len(counted)}{without}"
             return self.abort(round_id, state, "SF402", reason)
         formed = form_consensus(
             [Ballot(row.member_id, row.statement_digest, row.payload or b"") for row in counted],
             terms.at(state),
+            commitments=commitments,
             rejections=rejections(rows),
             log_checkpoint=self._context.audit.checkpoint(),
             embedder=self._context.embedder,
@@ -134,21 +197,23 @@ class Transitions:
         )
         report = report_document(formed.report, counted, terms, figures)
         with self._context.database.transaction() as tx:
-            return _move(tx, round_id, state, RoundInput.FORM, consensus=signed, report=report)
+            kind = terms.manifest.kind
+            return _move(tx, round_id, state, RoundInput.FORM, kind, consensus=signed, report=report)
 
     def _publish(self, round_id: RoundId, state: RoundState) -> RoundState | None:
         terms = self._store.terms(round_id)
+        kind = terms.manifest.kind
         revoked, own = self._overview.revoked(terms), server_keys(terms, self._context.rosters.current())
         with self._context.database.transaction() as tx:
             row = round_rows.read_round(tx, round_id)
             report = None if row is None else read_report(row, terms, own)
             assert report is not None  # INVARIANT: written on the way into this state; rounds are never deleted
             if any(client["member"] in revoked for client in report["clients"]):
-                return _move(tx, round_id, state, RoundInput.REVOKE)
-            following = _move(tx, round_id, state, RoundInput.PUBLISH)
+                return _move(tx, round_id, state, RoundInput.REVOKE, kind)
+            following = _move(tx, round_id, state, RoundInput.PUBLISH, kind)
             if following is not None:
                 details = {
-                    "kind": terms.manifest.kind.value,
+                    "kind": kind.value,
                     "manifest_digest": hex_digest(terms.manifest.digest),
                     "consensus_digest": report["consensus_digest"],
                     "agreed": report["agreed"],
@@ -173,7 +238,7 @@ class Transitions:
         outcome: Literal["success", "failed"] = "success",
         code: str | None = None,
         reason: str | None = None,
-    ) -> None:
+    ) -> int:
         event = Event(
             type=kind,
             outcome=outcome,
@@ -183,12 +248,12 @@ class Transitions:
             reason=reason,
             details=details,
         )
-        self._context.audit.append(event, tx)
+        return self._context.audit.append(event, tx)
 
 
-def admitted(rows: Sequence[ContributionRow]) -> list[ContributionRow]:
-    """The admitted ones."""
-    return [row for row in rows if row.outcome == "admitted"]
+def having(rows: Sequence[ContributionRow], outcome: str) -> list[ContributionRow]:
+    """Those with this outcome."""
+    return [row for row in rows if row.outcome == outcome]
 
 
 def rejections(rows: Sequence[ContributionRow]) -> dict[str, int]:
@@ -196,17 +261,23 @@ def rejections(rows: Sequence[ContributionRow]) -> dict[str, int]:
     return dict(Counter(row.code for row in rows if row.code is not None))
 
 
+def _opening_end(manifest: RoundManifest) -> dict[str, str]:
+    end_ms = manifest.opening_ends_at_ms
+    return {} if end_ms is None else {"opening_ends_at": to_iso(from_ms(end_ms))}
+
+
 def _move(
     tx: Transaction,
     round_id: RoundId,
     state: RoundState,
     happening: RoundInput,
+    kind: OutputKind | None,
     *,
     consensus: bytes | None = None,
     reason: str | None = None,
     report: str | None = None,
 ) -> RoundState | None:
-    following = after(state, happening)
+    following = after(state, happening, kind)
     moved = round_rows.move_round(
         tx, round_id, before=state, after=following, consensus=consensus, reason=reason, report=report
     )

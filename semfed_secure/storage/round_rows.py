@@ -13,18 +13,19 @@ from semfed_secure.storage.typed_rows import typed_row
 if TYPE_CHECKING:
     from semfed_secure.storage.database import Transaction
 
-Outcome = Literal["admitted", "rejected"]
+Outcome = Literal["committed", "admitted", "rejected"]
 
 
 @dataclass(frozen=True, slots=True)
 class RoundRow:
-    """One round; ``manifest`` and ``consensus`` are the signed bytes as sent, ``report`` is JSON."""
+    """One round; ``manifest``, ``commitments`` and ``consensus`` are the signed bytes as sent, ``report`` is JSON."""
 
     round_id: str
     state: str
     manifest: bytes
     prompt_set: bytes
     closes_at_ms: int
+    commitments: bytes | None = None
     consensus: bytes | None = None
     reason: str | None = None
     report: str | None = None
@@ -42,7 +43,10 @@ class RoundHeadRow:
 
 @dataclass(frozen=True, slots=True)
 class ContributionRow:
-    """One answered contribution; an admitted one fills its member's slot, a rejected one does not."""
+    """One answered contribution; one that is not rejected stands and fills its member's slot.
+
+    A committed one has no payload yet.
+    """
 
     round_id: str
     statement_digest: bytes
@@ -107,8 +111,13 @@ def move_round(
     return tx.connection.execute(change).rowcount == 1
 
 
+def keep_commitments(tx: Transaction, round_id: str, signed: bytes) -> None:
+    """Keep the signed list of what a round was committed to."""
+    tx.connection.execute(update(round_).where(round_.c.round_id == round_id).values(commitments=signed))
+
+
 def insert_contribution(tx: Transaction, row: ContributionRow) -> None:
-    """Add an answered contribution; the same digest twice, or a second admitted one of a member, fails it."""
+    """Add an answered contribution; the same digest twice, or a second standing one of a member, fails it."""
     tx.connection.execute(insert(contribution).values(asdict(row)))
 
 
@@ -121,21 +130,21 @@ def read_contribution(tx: Transaction, round_id: str, statement_digest: bytes) -
     return None if row is None else typed_row(ContributionRow, row)
 
 
-def admitted_contribution(tx: Transaction, round_id: str, member_id: str) -> ContributionRow | None:
-    """The contribution that fills this member's slot."""
+def standing_contribution(tx: Transaction, round_id: str, member_id: str) -> ContributionRow | None:
+    """The contribution that fills this member's slot, committed to or admitted."""
     query = select(*_CONTRIBUTION).where(
         contribution.c.round_id == round_id,
         contribution.c.member_id == member_id,
-        contribution.c.outcome == "admitted",
+        contribution.c.outcome != "rejected",
     )
     row = tx.connection.execute(query).first()
     return None if row is None else typed_row(ContributionRow, row)
 
 
-def admitted_members(tx: Transaction, round_id: str) -> set[str]:
-    """Whose slot is filled."""
+def members_with(tx: Transaction, round_id: str, *outcomes: Outcome) -> set[str]:
+    """Whose contribution had one of these outcomes."""
     query = select(contribution.c.member_id).where(
-        contribution.c.round_id == round_id, contribution.c.outcome == "admitted"
+        contribution.c.round_id == round_id, contribution.c.outcome.in_(outcomes)
     )
     return set(tx.connection.scalars(query))
 
@@ -162,11 +171,12 @@ def list_contributions(tx: Transaction, round_id: str) -> list[ContributionRow]:
     return sorted(rows, key=lambda row: (row.member_id, row.statement_digest))
 
 
-def set_receipt(tx: Transaction, round_id: str, statement_digest: bytes, receipt: bytes) -> bool:
-    """Keep the receipt of an answered contribution; false if there is none, or it has one already."""
+def settle_commitment(tx: Transaction, row: ContributionRow) -> bool:
+    """Replace a commitment by what became of it; false if it was no commitment any more."""
     change = update(contribution).where(
-        contribution.c.round_id == round_id,
-        contribution.c.statement_digest == statement_digest,
-        contribution.c.receipt.is_(None),
+        contribution.c.round_id == row.round_id,
+        contribution.c.statement_digest == row.statement_digest,
+        contribution.c.outcome == "committed",
     )
-    return tx.connection.execute(change.values(receipt=receipt)).rowcount == 1
+    values = {"payload": row.payload, "outcome": row.outcome, "code": row.code, "receipt": row.receipt}
+    return tx.connection.execute(change.values(values)).rowcount == 1

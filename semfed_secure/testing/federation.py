@@ -32,6 +32,7 @@ from semfed_secure.server.context import ServerContext
 from semfed_secure.server.coordinator import Coordinator
 from semfed_secure.server.opening import RoundPlan
 from semfed_secure.server.rosters import RosterKeeper
+from semfed_secure.server.round_keys import ROUND_KEYS, RoundKeys
 from semfed_secure.storage import Database
 from semfed_secure.testing.transports import LocalTransport
 from semfed_secure.units import Mechanism, OutputKind, PrivacyUnit, Relation
@@ -109,6 +110,7 @@ class LocalFederation:
             database=self._database,
             audit=AuditLog(self._database, key=keys.log, clock=self._clock, writer=f"{SERVER}/server"),
             keys=keys,
+            round_keys=RoundKeys(directory / SERVER / ROUND_KEYS, keys),
             rosters=RosterKeeper(directory / ROSTER_FILE, root=self.root, database=self._database, clock=self._clock),
             clock=self._clock,
             randomness=SystemRandomness(),
@@ -146,6 +148,7 @@ class LocalFederation:
         kind: OutputKind = OutputKind.VOTES,
         min_clients: int = 2,
         closes_in_seconds: float = 600.0,
+        opening_seconds: float = 600.0,
         mechanisms: Sequence[Mechanism] = (Mechanism.DP_SGD, Mechanism.RECORD_HISTOGRAM),
         max_epsilon: str = "100",
         max_new_tokens: int = 16,
@@ -173,6 +176,7 @@ class LocalFederation:
             max_new_tokens=max_new_tokens,
             opens_at=now,
             closes_at=now + timedelta(seconds=closes_in_seconds),
+            opening_ends_at=now + timedelta(seconds=closes_in_seconds + opening_seconds) if text else None,
             embedder=embedder,
         )
         manifest = self.coordinator.open_round(plan, prompts)
@@ -180,9 +184,12 @@ class LocalFederation:
         return manifest
 
     def close_round(self, round_id: str) -> str:
-        """Take no more contributions and publish what there is; the round's state afterwards."""
+        """Take no more of what the round takes now, and go on from there; the round's state afterwards.
+
+        A round of texts is `opening` after the first call if somebody committed, and published after the second.
+        """
         name = RoundId(round_id)
-        if self.coordinator.store.head(name).state == "collecting":
+        if self.coordinator.store.head(name).state in {"collecting", "opening"}:
             self.coordinator.close_round(name)
         self.coordinator.advance()
         return self.coordinator.store.head(name).state

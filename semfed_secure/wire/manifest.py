@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from semfed_secure.ids import Digest, FederationId, KeyId, RoundId, sha256
+from semfed_secure.ids import Digest, FederationId, KeyId, RoundId, hex_digest, sha256
 from semfed_secure.units import Aggregation, Mechanism, OutputKind, PrivacyUnit, Relation
 from semfed_secure.wire.cbor import Limits
 from semfed_secure.wire.prompts import MAX_PROMPTS
@@ -13,7 +13,6 @@ from semfed_secure.wire.schema import (
     DECIMAL_TEXT,
     DIGEST,
     INSTANT_MS,
-    KEY_ID,
     NAME,
     PPM,
     Message,
@@ -34,6 +33,7 @@ MAX_MEMBERS = 1_000
 NONCE_BYTES = 32
 MAX_CHECKPOINT_BYTES = 16 * 1024
 """A server's log checkpoint with two log signatures and some witness cosignatures."""
+MAX_SEALING_KEY_BYTES = 4 * 1024
 MANIFEST_LIMITS = Limits(max_bytes=32 * 1024)
 
 
@@ -86,6 +86,12 @@ class RoundManifest:
     """Everything that all participants of a round must agree on before the first answer.
 
     Every later message names this manifest by its digest, so nothing in it can change during the round.
+
+    Attributes:
+        recipient_key: The encoded sealing key of this round alone. It is not used for another round, and its private
+            half is destroyed when this one takes no more contributions; the manifest's signatures make it the server's.
+        closes_at_ms: When contributions end; in a round of texts, commitments.
+        opening_ends_at_ms: When the time to open the commitments ends; None where contributions are sent at once.
     """
 
     federation: FederationId
@@ -102,9 +108,10 @@ class RoundManifest:
     roster_digest: Digest
     roster_sequence: int
     policy_digest: Digest | None
-    recipient_key_id: KeyId
+    recipient_key: bytes
     opens_at_ms: int
     closes_at_ms: int
+    opening_ends_at_ms: int | None
     previous_consensus_digest: Digest | None
     log_checkpoint: str
 
@@ -112,6 +119,16 @@ class RoundManifest:
     def digest(self) -> Digest:
         """SHA-256 of the encoded manifest: the name of this round's terms."""
         return sha256(encode_manifest(self))
+
+    @property
+    def ends_at_ms(self) -> int:
+        """When the round takes nothing any more."""
+        return self.closes_at_ms if self.opening_ends_at_ms is None else self.opening_ends_at_ms
+
+    @property
+    def recipient_key_id(self) -> KeyId:
+        """The id of `recipient_key`, which contributions name."""
+        return KeyId(hex_digest(sha256(self.recipient_key)))
 
 
 def encode_manifest(manifest: RoundManifest) -> bytes:
@@ -131,6 +148,10 @@ def parse_manifest(data: bytes) -> RoundManifest:
 def _holds_together(manifest: RoundManifest) -> None:
     if manifest.opens_at_ms >= manifest.closes_at_ms:
         raise WireValueError("a round that closes after it opens was expected")
+    if (manifest.opening_ends_at_ms is None) == (manifest.kind is OutputKind.TEXT):
+        raise WireValueError("a time to open commitments was expected for texts, and for nothing else")
+    if manifest.opening_ends_at_ms is not None and manifest.opening_ends_at_ms <= manifest.closes_at_ms:
+        raise WireValueError("commitments that are opened after they closed were expected")
     if manifest.rule.name == "semantic_group" and manifest.embedder is None:
         raise WireValueError("an embedder was expected for the rule semantic_group")
 
@@ -182,11 +203,12 @@ _MANIFEST = Message(
             13: ("roster_digest", DIGEST),
             14: ("roster_sequence", whole(1, 2**63 - 1)),
             15: ("policy_digest", maybe(DIGEST)),
-            16: ("recipient_key_id", KEY_ID),
+            16: ("recipient_key", octets(32, MAX_SEALING_KEY_BYTES)),
             17: ("opens_at_ms", INSTANT_MS),
             18: ("closes_at_ms", INSTANT_MS),
-            19: ("previous_consensus_digest", maybe(DIGEST)),
-            20: ("log_checkpoint", text(MAX_CHECKPOINT_BYTES)),
+            19: ("opening_ends_at_ms", maybe(INSTANT_MS)),
+            20: ("previous_consensus_digest", maybe(DIGEST)),
+            21: ("log_checkpoint", text(MAX_CHECKPOINT_BYTES)),
         },
         _holds_together,
     ),

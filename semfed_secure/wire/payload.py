@@ -42,7 +42,11 @@ class Payload:
 
 @dataclass(frozen=True, slots=True)
 class Contribution:
-    """The body of a contribution post: the signed statement and one sealed blob per recipient."""
+    """The body of a contribution post: the signed statement and one sealed blob per recipient.
+
+    Without blobs it is a commitment: the statement names the blobs by their digests, and they follow when no more
+    commitments are taken.
+    """
 
     statement: bytes
     sealed: tuple[bytes, ...]
@@ -135,7 +139,7 @@ _CONTRIBUTION = Message(
         Contribution,
         {
             2: ("statement", octets(1, MAX_SIGNED_STATEMENT_BYTES)),
-            3: ("sealed", many(octets(1, _PAYLOAD.limits.max_bytes + 2 * 1_024), MAX_RECIPIENTS, 1)),
+            3: ("sealed", many(octets(1, _PAYLOAD.limits.max_bytes + 2 * 1_024), MAX_RECIPIENTS)),
         },
     ),
     contribution_limits(OutputKind.TEXT, MAX_PROMPTS, MAX_RECIPIENTS),

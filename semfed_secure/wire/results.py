@@ -1,4 +1,4 @@
-"""What the server answers: a receipt for each contribution, and the consensus of the round."""
+"""What the server answers: a receipt for each contribution, the closed commitments, the consensus of the round."""
 
 from __future__ import annotations
 
@@ -30,12 +30,15 @@ from semfed_secure.wire.types import MessageType
 MAX_PROOF_HASHES = 64
 """An inclusion path in a log of up to 2**63 entries."""
 RECEIPT_LIMITS = Limits(max_bytes=32 * 1024)
+COMMITMENTS_LIMITS = Limits(max_bytes=64 * 1024)
+"""One digest for each of `MAX_MEMBERS`, a checkpoint and a proof."""
 CONSENSUS_LIMITS = Limits(max_bytes=96 * 1024 * 1024, max_items=64 + 1_024 + 10 * MAX_PROMPTS)
 
 
 class Outcome(StrEnum):
     """What became of a contribution."""
 
+    COMMITTED = "committed"
     ADMITTED = "admitted"
     REJECTED = "rejected"
 
@@ -52,13 +55,32 @@ class PromptStatus(StrEnum):
 class Receipt:
     """The server's signed answer to one contribution, with its place in the server's log.
 
-    ``code`` is the refusal's ``SF3xx`` code, None if admitted; never a reason in words (no oracle).
+    ``code`` is the refusal's ``SF3xx`` code, None if not rejected; never a reason in words (no oracle).
     """
 
     statement_digest: Digest
     round_id: RoundId
     outcome: Outcome
     code: str | None
+    log_index: int
+    log_checkpoint: str
+    inclusion_proof: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commitments:
+    """The server's signed list of all that a round of texts was committed to, with its place in the server's log.
+
+    It stands before the first payload is sent, and the consensus names its root: nothing that was added after
+    somebody's payload was seen can count. The log entry tells the root, so that no second list can be shown later.
+
+    Attributes:
+        statements: Digests of the committed statements in ascending order.
+    """
+
+    manifest_digest: Digest
+    round_id: RoundId
+    statements: tuple[Digest, ...]
     log_index: int
     log_checkpoint: str
     inclusion_proof: tuple[bytes, ...]
@@ -82,12 +104,14 @@ class Consensus:
     """The server's signed result of one round, in the order of the prompt set.
 
     It names no client: ``batch_root`` commits to the admitted statements, ``rejections`` count by code.
+    ``commitments_root`` broke ties: in a round of texts the root of `Commitments`, else the ``batch_root`` itself.
     """
 
     manifest_digest: Digest
     round_id: RoundId
     results: tuple[PromptResult, ...]
     batch_root: Digest
+    commitments_root: Digest
     admitted_count: int
     rejections: tuple[tuple[str, int], ...]
     log_checkpoint: str
@@ -112,6 +136,20 @@ def parse_receipt(data: bytes) -> Receipt:
     return _RECEIPT.parse(data)
 
 
+def encode_commitments(commitments: Commitments) -> bytes:
+    """The deterministic bytes of ``commitments``; ``SF105`` if a field is out of range."""
+    return _COMMITMENTS.encode(commitments)
+
+
+def parse_commitments(data: bytes) -> Commitments:
+    """Read the payload of closed commitments.
+
+    Raises:
+        PeerError: ``SF301``, ``SF302`` or ``SF303``.
+    """
+    return _COMMITMENTS.parse(data)
+
+
 def encode_consensus(consensus: Consensus) -> bytes:
     """The deterministic bytes of ``consensus``; ``SF105`` if a field is out of range."""
     return _CONSENSUS.encode(consensus)
@@ -127,13 +165,18 @@ def parse_consensus(data: bytes) -> Consensus:
 
 
 def _code_iff_rejected(receipt: Receipt) -> None:
-    if (receipt.code is None) != (receipt.outcome == Outcome.ADMITTED):
+    if (receipt.code is None) == (receipt.outcome == Outcome.REJECTED):
         raise WireValueError("a code exactly for a rejected contribution was expected")
 
 
 def _label_iff_agreed(result: PromptResult) -> None:
     if (result.label is None) == (result.status == PromptStatus.AGREED):
         raise WireValueError("a label exactly for an agreed prompt was expected")
+
+
+def _digests_in_order(commitments: Commitments) -> None:
+    if list(commitments.statements) != sorted(set(commitments.statements)):
+        raise WireValueError("digests in ascending order without repeats were expected")
 
 
 def _codes_in_order(consensus: Consensus) -> None:
@@ -161,6 +204,23 @@ _RECEIPT = Message(
     ),
     RECEIPT_LIMITS,
 )
+_COMMITMENTS = Message(
+    MessageType.COMMITMENTS.value,
+    1,
+    record(
+        Commitments,
+        {
+            2: ("manifest_digest", DIGEST),
+            3: ("round_id", NAME),
+            4: ("statements", many(DIGEST, MAX_MEMBERS)),
+            5: ("log_index", whole(0, 2**63 - 1)),
+            6: ("log_checkpoint", text(MAX_CHECKPOINT_BYTES)),
+            7: ("inclusion_proof", many(octets(DIGEST_BYTES), MAX_PROOF_HASHES)),
+        },
+        _digests_in_order,
+    ),
+    COMMITMENTS_LIMITS,
+)
 _RESULT = record(
     PromptResult,
     {
@@ -181,9 +241,10 @@ _CONSENSUS = Message(
             3: ("round_id", NAME),
             4: ("results", many(_RESULT, MAX_PROMPTS, 1)),
             5: ("batch_root", DIGEST),
-            6: ("admitted_count", whole(0, MAX_MEMBERS)),
-            7: ("rejections", many(pair(_CODE, whole(1, 2**31 - 1)), 100)),
-            8: ("log_checkpoint", text(MAX_CHECKPOINT_BYTES)),
+            6: ("commitments_root", DIGEST),
+            7: ("admitted_count", whole(0, MAX_MEMBERS)),
+            8: ("rejections", many(pair(_CODE, whole(1, 2**31 - 1)), 100)),
+            9: ("log_checkpoint", text(MAX_CHECKPOINT_BYTES)),
         },
         _codes_in_order,
     ),

@@ -54,7 +54,7 @@ def test_step_8_is_sealed_to_the_round_and_its_context(world: World, unsafe: Cli
     manifest = world.joined(unsafe).manifest
     assert statement.manifest_digest == manifest.digest
     assert (statement.round_id, statement.nonce) == (manifest.round_id, manifest.nonce)
-    assert statement.recipient_key_id == world.federation.context.opening_key.key_id
+    assert statement.recipient_key_id == world.federation.context.round_keys.of(statement.round_id).key_id
     assert bytes(VOTES) not in row.body
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from semfed_secure.client.progress import RoundState
-from semfed_secure.client.session import _alone
+from semfed_secure.client.taking_part import _alone
 from semfed_secure.errors import ConfigurationError, ConsensusError, IntegrityError
 from semfed_secure.testing import Altering, OneAnswerModel, TableModel, flipped
 from semfed_secure.units import OutputKind
@@ -55,7 +55,15 @@ def test_a_round_of_texts(world: World) -> None:
     for member in MEMBERS:
         with world.client(member, model=TableModel()) as client, client.join("texts") as r:
             r.train(taught(member))
-            assert r.contribute().outcome is Outcome.ADMITTED
+            assert r.contribute().outcome is Outcome.COMMITTED
+    for member in MEMBERS:
+        with world.client(member, model=TableModel()) as client, client.join("texts") as r:
+            if member != MEMBERS[-1]:
+                with pytest.raises(ConsensusError, match="SF401"):
+                    r.wait_for_consensus()
+                assert (r.state, r.receipt.outcome) == (RoundState.OPENED, Outcome.ADMITTED)
+            else:
+                r.wait_for_consensus()
     with world.client("bay", model=TableModel()) as client, client.join("texts") as r:
         found = r.wait_for_consensus()
         agreed = {result.label for result in found.consensus.results if result.status is PromptStatus.AGREED}

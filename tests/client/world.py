@@ -141,7 +141,7 @@ class World:
         keys = [key for member in self.federation.context.rosters.current().records for key in member.signing_keys]
         signed = verify(MessageType.STATEMENT, contribution.statement, keys, limits=STATEMENT_LIMITS)
         statement = parse_statement(signed.payload)
-        key = self.federation.context.opening_key
+        key = self.federation.context.round_keys.of(statement.round_id)
         plaintext = open_sealed(contribution.sealed[0], info=statement_info(statement), key=key)
         return statement, parse_payload(plaintext), plaintext
 

@@ -17,11 +17,13 @@ from semfed_secure.server.admission import (
     AdmissionContext,
     AdmittedBundle,
     RoundTerms,
+    accept,
     admit,
     authenticate,
     read_contribution,
 )
 from semfed_secure.server.opening import Ground, RoundPlan, make_manifest
+from semfed_secure.server.round import RoundState
 from semfed_secure.units import OutputKind
 from semfed_secure.wire.cbor import Limits
 from semfed_secure.wire.cose import SignedMessage, encode_signed, parse_signed
@@ -48,6 +50,10 @@ if TYPE_CHECKING:
 WIDE = Limits(max_bytes=1 << 20)
 
 
+def NOTHING_STANDS(_member: str) -> None:  # noqa: N802 - a constant that is called
+    """Nobody sent anything before."""
+
+
 def make_context(kind: OutputKind = OutputKind.VOTES, **changes: Any) -> AdmissionContext:
     """A round that is open now, with everybody on the roster."""
     hub = member("hub", Role.SERVER).keys
@@ -61,12 +67,13 @@ def make_context(kind: OutputKind = OutputKind.VOTES, **changes: Any) -> Admissi
         max_new_tokens=16,
         opens_at=NOW,
         closes_at=NOW + timedelta(seconds=600),
+        opening_ends_at=NOW + timedelta(seconds=1_200) if text else None,
         embedder=EMBEDDER if text else None,
     )
     ground = Ground(
         federation=FEDERATION,
         roster=roster,
-        recipient_key_id=hub.opening.key_id,
+        recipient_key=hub.opening.public,
         previous_consensus_digest=None,
         log_checkpoint="checkpoint",
     )
@@ -74,13 +81,13 @@ def make_context(kind: OutputKind = OutputKind.VOTES, **changes: Any) -> Admissi
     context = AdmissionContext(
         federation=FEDERATION,
         round_id=manifest.round_id,
-        terms=RoundTerms(manifest, PROMPTS, collecting=True),
+        terms=RoundTerms(manifest, PROMPTS, RoundState.OPENING if text else RoundState.COLLECTING),
         pinned=roster,
         current=roster,
         key=hub.opening,
         max_body_bytes=1 << 20,
         now=NOW,
-        standing=lambda _member: None,
+        standing=NOTHING_STANDS,
     )
     return replace(context, **changes)
 
@@ -95,8 +102,11 @@ def manifest_of(context: AdmissionContext) -> RoundManifest:
 
 
 def judge(body: bytes, context: AdmissionContext = VOTES) -> AdmittedBundle:
-    """All fifteen steps."""
-    return admit(authenticate(read_contribution(body, context), context), context)
+    """All fifteen steps; texts are taken as committed to before, unless the context says what is."""
+    unverified = read_contribution(body, context)
+    if context.standing is NOTHING_STANDS and context.terms is not None and context.terms.state is RoundState.OPENING:
+        context = replace(context, standing=lambda _member: unverified.statement.digest)
+    return admit(accept(authenticate(unverified, context), context))
 
 
 def refused(body: bytes, context: AdmissionContext = VOTES) -> str:

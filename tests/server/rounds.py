@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from semfed_secure.crypto.signing import verify
 from semfed_secure.identity.records import Role
@@ -14,6 +14,7 @@ from semfed_secure.wire.messages import (
     RECEIPT_LIMITS,
     Consensus,
     MessageType,
+    Outcome,
     Receipt,
     parse_consensus,
     parse_contribution,
@@ -23,9 +24,15 @@ from semfed_secure.wire.messages import (
 from tests.server.world import (
     SITES,
     World,
+    bare,
     member,
     post,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from semfed_secure.wire.messages import Payload, RoundManifest
 
 ROUND = RoundId("round-1")
 HUB = member("hub", Role.SERVER).keys
@@ -46,6 +53,25 @@ def digest_of(body: bytes) -> bytes:
     """The statement digest of a contribution."""
     signed = parse_signed(parse_contribution(body).statement, limits=Limits(max_bytes=1 << 20))
     return parse_statement(signed.payload).digest
+
+
+def commit(world: World, manifest: RoundManifest, answered: Mapping[str, Payload]) -> dict[str, bytes]:
+    """Commitments of the named sites; the bodies that open them."""
+    bodies = {name: post(name, manifest, payload) for name, payload in answered.items()}
+    for body in bodies.values():
+        answer = world.server.receive(manifest.round_id, bare(body))
+        assert answer.outcome is Outcome.COMMITTED
+    return bodies
+
+
+def contribute_texts(world: World, manifest: RoundManifest, answered: Mapping[str, Payload]) -> dict[str, bytes]:
+    """Commitments of the named sites, closed, and opened; the bodies that opened them."""
+    bodies = commit(world, manifest, answered)
+    if world.state(manifest.round_id) == "collecting":
+        world.server.close_round(manifest.round_id)
+    for body in bodies.values():
+        assert world.server.receive(manifest.round_id, body).admitted
+    return bodies
 
 
 def contribute(world: World, names: Any = SITES, **changes: Any) -> None:

@@ -12,6 +12,7 @@ from semfed_secure.crypto.keys import OpeningKey
 from semfed_secure.crypto.sealing import seal
 from semfed_secure.ids import sha256
 from semfed_secure.server.admission import (
+    accept,
     admit,
     authenticate,
     read_contribution,
@@ -175,5 +176,5 @@ def test_the_list_at_the_top_is_the_code_below() -> None:
 
     listed = re.findall(r"^ ?(\d+)\. .*(SF3\d\d)$", admission.__doc__ or "", re.MULTILINE)
     assert [(int(number), code) for number, code in listed] == [(step, f"SF3{step:02d}") for step in range(1, 16)]
-    source = "".join(inspect.getsource(each) for each in (read_contribution, authenticate, admit))
+    source = "".join(inspect.getsource(each) for each in (read_contribution, authenticate, accept, admit))
     assert [int(number) for number in re.findall(r"^    # (\d+)\. ", source, re.MULTILINE)] == [*range(1, 16)]

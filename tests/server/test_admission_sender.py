@@ -19,6 +19,7 @@ from semfed_secure.ids import FederationId, RoundId, sha256
 from semfed_secure.server.admission import (
     body_limit,
 )
+from semfed_secure.server.round import RoundState
 from semfed_secure.units import OutputKind
 from semfed_secure.wire.cbor import decode, encode
 from semfed_secure.wire.messages import (
@@ -133,7 +134,7 @@ def test_step_04_early_or_late(milliseconds: int, *, open_: bool) -> None:
 def test_step_04_closed_before_its_time() -> None:
     """A round that no longer collects takes nothing, whatever the clock says."""
     assert VOTES.terms is not None
-    context = replace(VOTES, terms=replace(VOTES.terms, collecting=False))
+    context = replace(VOTES, terms=replace(VOTES.terms, state=RoundState.CLOSED))
     assert refused(post("bay", manifest_of(VOTES)), context) == "SF304"
 
 

@@ -39,7 +39,7 @@ from tests.server.world import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-from tests.server.rounds import HUB, ROUND, consensus_of, contribute, digest_of, receipt_of
+from tests.server.rounds import HUB, ROUND, consensus_of, contribute, contribute_texts, digest_of, receipt_of
 
 
 def test_a_votes_round_runs_from_manifest_to_consensus(world: World) -> None:
@@ -86,8 +86,7 @@ def test_a_text_round_releases_an_answer_that_an_honest_site_gave(world: World) 
         "moor": ("poison text", "hip without fracture", None),
         "north": ("asthma", None, None),
     }
-    for name, texts in rows.items():
-        assert world.server.receive(ROUND, post(name, manifest, answers(*texts, None, None, None))).admitted
+    contribute_texts(world, manifest, {name: answers(*texts, None, None, None) for name, texts in rows.items()})
     world.server.advance()
     first, second, third, *rest = consensus_of(world).results
     assert first.label in {"asthma", "asthma attack", "asthma bronchial"}

@@ -27,7 +27,7 @@ from tests.server.world import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-from tests.server.rounds import ROUND, consensus_of, contribute
+from tests.server.rounds import ROUND, consensus_of, contribute, contribute_texts
 
 
 def test_one_bad_bundle_never_stops_a_round(world: World) -> None:
@@ -65,8 +65,7 @@ def test_a_round_that_cannot_be_formed_is_aborted_and_stops_no_other(tmp_path: P
 
     world = World(tmp_path, embedder=Broken)
     manifest = world.open("text-round", kind=OutputKind.TEXT)
-    for name in SITES:
-        world.server.receive(manifest.round_id, post(name, manifest, answers(*["heart"] * 6)))
+    contribute_texts(world, manifest, dict.fromkeys(SITES, answers(*["heart"] * 6)))
     world.open()
     contribute(world)
     for _ in range(3):
@@ -80,8 +79,7 @@ def test_an_embedder_that_is_not_the_pinned_one_forms_nothing(world: World) -> N
     """The manifest names the weights; other weights are not used."""
     other = Embedder("words", sha256(b"other weights"), 64)
     manifest = world.open(kind=OutputKind.TEXT, embedder=other)
-    for name in SITES:
-        world.server.receive(ROUND, post(name, manifest, answers(*["heart"] * 6)))
+    contribute_texts(world, manifest, dict.fromkeys(SITES, answers(*["heart"] * 6)))
     for _ in range(3):
         world.server.advance()
         world.clock.advance(60)
@@ -189,8 +187,7 @@ def test_a_round_in_trouble_is_tried_again_later_not_at_once(tmp_path: Path) -> 
 
     world = World(tmp_path, embedder=Flaky)
     manifest = world.open(kind=OutputKind.TEXT)
-    for name in SITES:
-        world.server.receive(ROUND, post(name, manifest, answers(*["heart"] * 6)))
+    contribute_texts(world, manifest, dict.fromkeys(SITES, answers(*["heart"] * 6)))
     for _ in range(5):
         world.server.advance()
     assert (len(calls), world.state()) == (1, "closed")

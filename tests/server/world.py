@@ -26,6 +26,7 @@ from semfed_secure.server.context import ServerContext
 from semfed_secure.server.coordinator import Coordinator
 from semfed_secure.server.opening import RoundPlan
 from semfed_secure.server.rosters import RosterKeeper
+from semfed_secure.server.round_keys import ROUND_KEYS, RoundKeys
 from semfed_secure.storage import Database
 from semfed_secure.units import Mechanism, OutputKind, PrivacyDeclaration, PrivacyUnit, Relation
 from semfed_secure.wire.messages import (
@@ -41,6 +42,7 @@ from semfed_secure.wire.messages import (
     encode_contribution,
     encode_payload,
     encode_statement,
+    parse_contribution,
     statement_info,
 )
 from semfed_secure.wire.prompts import Prompt, PromptSet
@@ -166,6 +168,7 @@ class World:
             database=self.database,
             audit=self.audit,
             keys=hub,
+            round_keys=RoundKeys(self.directory / ROUND_KEYS, hub),
             rosters=keeper,
             clock=self.clock,
             randomness=SystemRandomness(),
@@ -198,6 +201,7 @@ class World:
             max_new_tokens=16,
             opens_at=self.clock.now(),
             closes_at=self.clock.now() + timedelta(seconds=600),
+            opening_ends_at=self.clock.now() + timedelta(seconds=1_200) if text else None,
             embedder=EMBEDDER if text else None,
         )
         manifest = self.server.open_round(replace(plan, **changes), PROMPTS)
@@ -209,8 +213,12 @@ class World:
         return self.server.store.head(RoundId(name)).state
 
     def events(self) -> list[str]:
-        """Types of all log entries."""
-        return [entry.event.type.value for entry in self.audit.entries(0, 1_000)]
+        """Types of all log entries but those of keys and rosters."""
+        return [kind for kind, _ in self.entries() if not kind.startswith(("key.", "roster."))]
+
+    def entries(self) -> list[tuple[str, Any]]:
+        """Type and event of every log entry."""
+        return [(entry.event.type.value, entry.event) for entry in self.audit.entries(0, 1_000)]
 
 
 def votes(*indices: int) -> Payload:
@@ -264,11 +272,16 @@ def post(
     """A contribution body: honest by default, each argument is one defect."""
     payload = payload if payload is not None else votes()
     unsealed = statement_for(name, manifest, payload, **changes)
-    key = to if to is not None else member("hub", Role.SERVER).keys.opening.public
+    key = to if to is not None else SealingKey.parse(manifest.recipient_key)
     info = statement_info(sealed_for if sealed_for is not None else unsealed)
     blob = seal(plaintext if plaintext is not None else encode_payload(payload), info=info, to=key)
     statement = replace(unsealed, ciphertext_digests=digests if digests is not None else (sha256(blob),))
     return body_of(statement, blob, signer=signer or name)
+
+
+def bare(body: bytes) -> bytes:
+    """The commitment that goes before a contribution: its statement alone."""
+    return encode_contribution(replace(parse_contribution(body), sealed=()))
 
 
 def body_of(statement: ContributionStatement, *blobs: bytes, signer: str) -> bytes:

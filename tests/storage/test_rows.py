@@ -137,28 +137,32 @@ def test_a_round_moves_only_from_the_state_named(database: Database) -> None:
         assert round_rows.list_rounds(tx, state="collecting") == []
 
 
-def test_one_admitted_contribution_per_member(database: Database) -> None:
-    """An admitted contribution fills its member's slot; a rejected one before it does not."""
+def test_one_standing_contribution_per_member(database: Database) -> None:
+    """An admitted contribution fills its member's slot, and so does a commitment; a rejected one before it does not."""
     rejected = replace(ADMITTED, statement_digest=b"\x02" * 32, outcome="rejected", code="SF314", payload=None)
     with database.transaction() as tx:
         round_rows.insert_round(tx, ROUND)
         round_rows.insert_contribution(tx, rejected)
         round_rows.insert_contribution(tx, ADMITTED)
-        assert round_rows.admitted_contribution(tx, "round-1", "north") == ADMITTED
+        assert round_rows.standing_contribution(tx, "round-1", "north") == ADMITTED
         assert round_rows.read_contribution(tx, "round-1", rejected.statement_digest) == rejected
         assert round_rows.list_contributions(tx, "round-1") == [ADMITTED, rejected]
-    with pytest.raises(ConstraintError), database.transaction() as tx:
-        round_rows.insert_contribution(tx, replace(ADMITTED, statement_digest=b"\x03" * 32))
+    second = replace(ADMITTED, statement_digest=b"\x03" * 32)
+    for row in (second, replace(second, outcome="committed", payload=None)):
+        with pytest.raises(ConstraintError), database.transaction() as tx:
+            round_rows.insert_contribution(tx, row)
 
 
-def test_a_receipt_is_given_once(database: Database) -> None:
-    """A receipt that a client may hold already is not replaced."""
+def test_a_commitment_is_settled_once(database: Database) -> None:
+    """What became of it is not replaced: neither by a second opening, nor by a refusal that comes too late."""
     with database.transaction() as tx:
         round_rows.insert_round(tx, ROUND)
-        round_rows.insert_contribution(tx, replace(ADMITTED, receipt=None))
-        assert round_rows.set_receipt(tx, "round-1", ADMITTED.statement_digest, b"receipt")
-        assert not round_rows.set_receipt(tx, "round-1", ADMITTED.statement_digest, b"another")
-        assert round_rows.admitted_contribution(tx, "round-1", "north") == ADMITTED
+        round_rows.insert_contribution(tx, replace(ADMITTED, outcome="committed", payload=None, receipt=b"committed"))
+        assert round_rows.members_with(tx, "round-1", "committed") == {"north"}
+        assert round_rows.settle_commitment(tx, ADMITTED)
+        assert not round_rows.settle_commitment(tx, replace(ADMITTED, outcome="rejected", code="SF316"))
+        assert round_rows.standing_contribution(tx, "round-1", "north") == ADMITTED
+        assert round_rows.members_with(tx, "round-1", "committed", "admitted") == {"north"}
 
 
 def test_a_contribution_needs_its_round(database: Database) -> None:

@@ -34,9 +34,10 @@ def record(directory: Path) -> None:
         examples.MANIFEST,
         roster_digest=verify_roster(roster_file, root=ROOT, now=NOW, last_sequence=0).digest,
         roster_sequence=5,
-        recipient_key_id=HUB.sealing_key.key_id,
+        recipient_key=HUB.sealing_key.encode(),
         opens_at_ms=to_ms(NOW),
         closes_at_ms=to_ms(NOW) + 600_000,
+        opening_ends_at_ms=to_ms(NOW) + 1_200_000,
     )
     payload = messages.encode_payload(examples.PAYLOAD)
     unsealed = replace(
@@ -52,6 +53,7 @@ def record(directory: Path) -> None:
     statement = replace(unsealed, ciphertext_digests=(sha256(sealed),))
     signed = sign(MessageType.STATEMENT, messages.encode_statement(statement), NORTH_KEY)
     receipt = replace(examples.RECEIPT, statement_digest=statement.digest)
+    commitments = replace(examples.COMMITMENTS, manifest_digest=manifest.digest, statements=(statement.digest,))
     consensus = replace(examples.CONSENSUS, manifest_digest=manifest.digest)
     files = {
         "federation.root": ROOT.encode(),
@@ -60,6 +62,8 @@ def record(directory: Path) -> None:
         "prompt-set": encode_prompt_set(examples.PROMPT_SET),
         "manifest": sign(MessageType.MANIFEST, messages.encode_manifest(manifest), HUB_KEY),
         "contribution": messages.encode_contribution(messages.Contribution(signed, (sealed,))),
+        "commitment": messages.encode_contribution(messages.Contribution(signed, ())),
+        "commitments": sign(MessageType.COMMITMENTS, messages.encode_commitments(commitments), HUB_KEY),
         "receipt": sign(MessageType.RECEIPT, messages.encode_receipt(receipt), HUB_KEY),
         "consensus": sign(MessageType.CONSENSUS, messages.encode_consensus(consensus), HUB_KEY),
         "votes": messages.encode_payload(examples.VOTES),

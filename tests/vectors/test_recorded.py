@@ -76,6 +76,12 @@ def test_a_recorded_round_verifies_from_its_root_to_its_consensus(recorded, tmp_
     assert payload.texts == ("fracture of wrist", None)
     assert messages.parse_payload(read("votes")).votes == (1, -1)
 
+    assert messages.parse_contribution(read("commitment")) == messages.Contribution(contribution.statement, ())
+    limits = messages.COMMITMENTS_LIMITS
+    commitments = messages.parse_commitments(
+        verify(MessageType.COMMITMENTS, read("commitments"), hub.signing_keys, limits=limits).payload
+    )
+    assert (commitments.manifest_digest, commitments.statements) == (manifest.digest, (statement.digest,))
     limits = messages.RECEIPT_LIMITS
     receipt = messages.parse_receipt(
         verify(MessageType.RECEIPT, read("receipt"), hub.signing_keys, limits=limits).payload
@@ -101,7 +107,7 @@ def test_messages_of_one_type_are_no_other(recorded) -> None:
     root = FederationRoot.parse((recorded / "federation.root").read_bytes())
     roster = verify_roster((recorded / "roster").read_bytes(), root=root, now=NOW, last_sequence=0)
     keys = roster.member("hub", role=Role.SERVER, at=NOW).signing_keys
-    for kind in (MessageType.MANIFEST, MessageType.RECEIPT, MessageType.CONSENSUS):
+    for kind in (MessageType.MANIFEST, MessageType.COMMITMENTS, MessageType.RECEIPT, MessageType.CONSENSUS):
         data = (recorded / kind.value.removeprefix("semfed/")).read_bytes()
         for other in MessageType:
             if other is kind:

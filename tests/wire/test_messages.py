@@ -28,6 +28,12 @@ CODECS = {
         examples.CONTRIBUTION,
         examples.contributions,
     ),
+    "commitments": (
+        messages.encode_commitments,
+        messages.parse_commitments,
+        examples.COMMITMENTS,
+        examples.commitments,
+    ),
     "receipt": (messages.encode_receipt, messages.parse_receipt, examples.RECEIPT, examples.receipts),
     "consensus": (messages.encode_consensus, messages.parse_consensus, examples.CONSENSUS, examples.consensuses),
 }
@@ -119,6 +125,12 @@ def test_every_flipped_bit_changes_the_message_or_is_refused(name) -> None:
 
 REFUSED = {
     "closes_before_it_opens": (messages.encode_manifest, replace(examples.MANIFEST, closes_at_ms=1)),
+    "texts_without_a_time_to_open": (messages.encode_manifest, replace(examples.MANIFEST, opening_ends_at_ms=None)),
+    "opened_before_commitments_close": (
+        messages.encode_manifest,
+        replace(examples.MANIFEST, opening_ends_at_ms=examples.MANIFEST.closes_at_ms),
+    ),
+    "votes_with_a_time_to_open": (messages.encode_manifest, replace(examples.MANIFEST, kind=OutputKind.VOTES)),
     "groups_without_an_embedder": (messages.encode_manifest, replace(examples.MANIFEST, embedder=None)),
     "short_nonce": (messages.encode_manifest, replace(examples.MANIFEST, nonce=bytes(31))),
     "upper_case_round": (messages.encode_manifest, replace(examples.MANIFEST, round_id="Round")),
@@ -160,6 +172,15 @@ REFUSED = {
     "short_salt": (messages.encode_payload, replace(examples.VOTES, salt=bytes(16))),
     "text_too_long": (messages.encode_payload, replace(examples.PAYLOAD, texts=("x" * 4_097,))),
     "admitted_with_a_code": (messages.encode_receipt, replace(examples.RECEIPT, outcome=Outcome.ADMITTED)),
+    "committed_with_a_code": (messages.encode_receipt, replace(examples.RECEIPT, outcome=Outcome.COMMITTED)),
+    "commitments_out_of_order": (
+        messages.encode_commitments,
+        replace(examples.COMMITMENTS, statements=examples.COMMITMENTS.statements[::-1]),
+    ),
+    "a_commitment_twice": (
+        messages.encode_commitments,
+        replace(examples.COMMITMENTS, statements=(examples.COMMITMENTS.statements[0],) * 2),
+    ),
     "rejected_without_a_code": (messages.encode_receipt, replace(examples.RECEIPT, code=None)),
     "reason_as_code": (messages.encode_receipt, replace(examples.RECEIPT, code="epsilon 9 > 8")),
     "short_proof_hash": (messages.encode_receipt, replace(examples.RECEIPT, inclusion_proof=(b"",))),

@@ -10,6 +10,7 @@ from semfed_secure.ids import sha256
 from semfed_secure.units import Aggregation, Mechanism, OutputKind, PrivacyDeclaration, PrivacyUnit, Relation
 from semfed_secure.wire.messages import (
     ITEM_TYPES,
+    Commitments,
     Consensus,
     ConsensusRule,
     Contribution,
@@ -48,9 +49,10 @@ MANIFEST = RoundManifest(
     roster_digest=sha256(b"roster"),
     roster_sequence=8,
     policy_digest=None,
-    recipient_key_id=KEY_ID,
+    recipient_key=bytes(1_250),
     opens_at_ms=1_790_000_000_000,
     closes_at_ms=1_790_000_600_000,
+    opening_ends_at_ms=1_790_001_200_000,
     previous_consensus_digest=None,
     log_checkpoint="hub.example/hospitals/hub\n7\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n\n— x y\n",
 )
@@ -95,6 +97,14 @@ RECEIPT = Receipt(
     log_checkpoint="hub.example/hospitals/hub\n42\n…",
     inclusion_proof=(bytes(32), sha256(b"sibling")),
 )
+COMMITMENTS = Commitments(
+    manifest_digest=MANIFEST.digest,
+    round_id="round-7",
+    statements=tuple(sorted((STATEMENT.digest, sha256(b"another statement")))),
+    log_index=43,
+    log_checkpoint="hub.example/hospitals/hub\n44\n…",
+    inclusion_proof=(sha256(b"sibling"),),
+)
 CONSENSUS = Consensus(
     manifest_digest=MANIFEST.digest,
     round_id="round-7",
@@ -103,6 +113,7 @@ CONSENSUS = Consensus(
         PromptResult(PromptStatus.CONTESTED, None, 400_000, 0),
     ),
     batch_root=sha256(b"batch"),
+    commitments_root=sha256(b"commitments"),
     admitted_count=5,
     rejections=(("SF310", 1), ("SF312", 2)),
     log_checkpoint="hub.example/hospitals/hub\n50\n…",
@@ -157,14 +168,17 @@ floors = st.builds(
 @st.composite
 def manifests(draw) -> RoundManifest:
     """Any valid manifest."""
-    opens = draw(instants)
+    opens = draw(st.integers(0, 253_402_300_799_990))
+    closes = draw(st.integers(opens + 1, 253_402_300_799_998))
+    kind = draw(kinds)
+    ends = draw(st.integers(closes + 1, 253_402_300_799_999)) if kind is OutputKind.TEXT else None
     return RoundManifest(
         federation=draw(names),
         round_id=draw(names),
         nonce=draw(digests),
         prompt_set_digest=draw(digests),
         prompt_count=draw(st.integers(1, 20_000)),
-        kind=draw(kinds),
+        kind=kind,
         aggregation=draw(st.sampled_from(Aggregation)),
         embedder=draw(st.none() | embedders),
         decoding=Decoding(draw(st.integers(1, 1_024))),
@@ -173,9 +187,10 @@ def manifests(draw) -> RoundManifest:
         roster_digest=draw(digests),
         roster_sequence=draw(sequences),
         policy_digest=draw(st.none() | digests),
-        recipient_key_id=draw(key_ids),
+        recipient_key=draw(st.binary(min_size=32, max_size=64)),
         opens_at_ms=opens,
-        closes_at_ms=draw(st.integers(opens + 1, 253_402_300_799_999)),
+        closes_at_ms=closes,
+        opening_ends_at_ms=ends,
         previous_consensus_digest=draw(st.none() | digests),
         log_checkpoint=draw(texts),
     )
@@ -227,7 +242,7 @@ payloads = st.builds(
 contributions = st.builds(
     Contribution,
     st.binary(min_size=1, max_size=50),
-    st.lists(st.binary(min_size=1, max_size=50), min_size=1, max_size=2).map(tuple),
+    st.lists(st.binary(min_size=1, max_size=50), max_size=2).map(tuple),
 )
 codes = st.from_regex("SF[1-5][0-9]{2}", fullmatch=True)
 receipts = st.one_of(
@@ -241,7 +256,16 @@ receipts = st.one_of(
         log_checkpoint=texts,
         inclusion_proof=st.lists(digests, max_size=5).map(tuple),
     )
-    for outcome, code in ((Outcome.ADMITTED, st.none()), (Outcome.REJECTED, codes))
+    for outcome, code in ((Outcome.COMMITTED, st.none()), (Outcome.ADMITTED, st.none()), (Outcome.REJECTED, codes))
+)
+commitments = st.builds(
+    Commitments,
+    manifest_digest=digests,
+    round_id=names,
+    statements=st.sets(digests, max_size=6).map(lambda found: tuple(sorted(found))),
+    log_index=st.integers(0, 2**63 - 1),
+    log_checkpoint=texts,
+    inclusion_proof=st.lists(digests, max_size=5).map(tuple),
 )
 results = st.builds(PromptResult, st.just(PromptStatus.AGREED), texts, ppm, ppm) | st.builds(
     PromptResult, st.sampled_from([PromptStatus.CONTESTED, PromptStatus.TOO_FEW]), st.none(), ppm, ppm
@@ -252,6 +276,7 @@ consensuses = st.builds(
     round_id=names,
     results=st.lists(results, min_size=1, max_size=6).map(tuple),
     batch_root=digests,
+    commitments_root=digests,
     admitted_count=st.integers(0, 1_000),
     rejections=st.dictionaries(codes, st.integers(1, 1_000), max_size=4).map(lambda d: tuple(sorted(d.items()))),
     log_checkpoint=texts,
