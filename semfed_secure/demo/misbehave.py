@@ -27,9 +27,12 @@ from semfed_secure.ids import RoundId
 from semfed_secure.llm.model import Progress, Record, TrainingPlan
 from semfed_secure.privacy.histogram import Vote
 from semfed_secure.units import Mechanism
+from semfed_secure.wire.messages import Outcome, parse_contribution
 from semfed_secure.wire.prompts import PromptSet
 
 POLL_SECONDS = 0.5
+WAIT_SECONDS = 3_600.0
+"""How long a site waits for the round that it committed to."""
 OPEN_STATES = frozenset({"announced", "collecting"})
 FLIPPED = 0x01
 INVENTED = 100
@@ -84,7 +87,9 @@ class DamagingTransport(HttpTransport):
     """Flips one bit of every bundle on its way: of the ciphertext, which the statement's signed digest covers."""
 
     def post(self, round_id: RoundId, body: bytes) -> bytes:
-        """Send the damaged bytes."""
+        """Send the damaged bytes; a commitment has no ciphertext yet."""
+        if not parse_contribution(body).sealed:
+            return super().post(round_id, body)
         return super().post(round_id, body[:-1] + bytes([body[-1] ^ FLIPPED]))
 
 
@@ -134,6 +139,9 @@ def _contribute(round_: Round, config: SiteConfig, given: dict[str, dict[str, st
             if first and config.data.records is not None:
                 round_.train(read_records(config.data.records))
             receipt = round_.contribute([own.get(prompt.id) for prompt in round_.prompts.prompts])
+        if receipt.outcome is Outcome.COMMITTED:
+            round_.wait_for_consensus(WAIT_SECONDS)  # which opens what was committed to
+            receipt = round_.receipt or receipt
     except PeerError as error:
         return {"outcome": "refused", "code": str(error.fields.get("server_code") or error.code)}
     except SemfedError as error:

@@ -141,15 +141,25 @@ def _hold(workspace: Workspace, plan: RoundPlan, children: Children, progress: P
     config = ["--config", str(workspace.server_file)]
     punctual = [site for site in workspace.sites if site.role is not SiteRole.LATE]
     in_time = {site.id for site in punctual if plan.id in workspace.rounds(site)}
+    broken = {site.id for site in punctual if site.role is SiteRole.BROKEN}
     with httpx.Client(base_url=workspace.url) as server:
         # The public page first: what changes after it was read, wakes the loop, however long the other look takes.
         page, status = _page(server, plan), round_status(workspace, plan.id)
         while status["state"] not in ENDED:
-            answered = {*status["admitted"], *(row["member"] for row in status["refused"])}
-            answered |= {site.id for site in punctual if not children.members[site.id].running}
+            ended = {site.id for site in punctual if not children.members[site.id].running}
+            answered = {
+                *status["committed"],
+                *status["admitted"],
+                *(row["member"] for row in status["refused"]),
+                *ended,
+            }
+            unopened = set(status["committed"])
             if status["state"] in TAKES_ANSWERS and in_time <= answered:
                 run_command(["round", "close", plan.id, *config], environment=OFFLINE)
-                progress.say(f"{plan.id} is closed")
+                progress.say(f"{plan.id} takes no more answers")
+            elif status["state"] == "opening" and unopened and unopened <= {*broken, *ended}:
+                run_command(["round", "close", plan.id, *config], environment=OFFLINE)
+                progress.say(f"{plan.id} waits no more for {', '.join(sorted(unopened))}")
             _await_change(server, plan, page, workspace, children, progress)
             page, status = _page(server, plan), round_status(workspace, plan.id)
     if status["state"] == "aborted":

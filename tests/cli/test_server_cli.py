@@ -270,7 +270,7 @@ def test_status_and_close_read_well_for_people(config: Path, semfed: Any, capsys
     open_round(semfed, config)
     assert main(["round", "status", ROUND, "--config", str(config)]) == 0
     assert re.search(r"^expected +bay, hill, lake, moor, north$", capsys.readouterr().out, re.MULTILINE)
-    assert main(["round", "close", ROUND, "--config", str(config), "--abort", "a test"]) == 0
+    assert main(["round", "abort", ROUND, "--config", str(config), "--reason", "a test"]) == 0
     assert capsys.readouterr().out == "round-1 is aborted\n"
     assert semfed("round", "status", ROUND)["reason"] == "SF403 a test"
 
