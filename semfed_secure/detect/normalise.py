@@ -24,6 +24,8 @@ def normalise(text: str) -> Normalised:
     A full-width, circled or otherwise styled digit becomes a digit, a digit of another script its value; zero-width,
     soft-hyphen and direction characters vanish; every dash becomes ``-`` and every blank but a line's end a space.
     """
+    if text.isascii():
+        return Normalised(text, tuple(range(len(text))))
     folded: list[str] = []
     places: list[int] = []
     for place, char in enumerate(text):

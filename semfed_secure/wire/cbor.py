@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import cbor2
 
@@ -22,6 +22,7 @@ _ARGUMENT_BYTES = {24: 1, 25: 2, 26: 4, 27: 8}
 # The smallest argument that may use each width: RFC 8949 4.2.1 asks for the shortest head.
 _SMALLEST_ARGUMENT = {24: 24, 25: 1 << 8, 26: 1 << 16, 27: 1 << 32}
 _SIMPLE_VALUES = frozenset({0xF4, 0xF5, 0xF6})  # false, true, null
+_AS_THEY_ARE = frozenset({str, bytes, bool, type(None)})
 MAX_INTEGER = (1 << 64) - 1
 MAX_MAP_PAIRS = 64
 """More than any message has: whoever sends many keys sends none of ours."""
@@ -91,7 +92,9 @@ def _malformed(defect: str) -> NoReturn:
 
 def _ordered(value: Value) -> Value:
     """``value`` with every map in key order and every type checked."""
-    if value is None or isinstance(value, bool | bytes):
+    if type(value) in _AS_THEY_ARE:  # most of a large message: nothing to do
+        return value
+    if isinstance(value, bytes):
         return value
     if isinstance(value, str):
         return str(value)  # a StrEnum member becomes plain text
@@ -100,7 +103,7 @@ def _ordered(value: Value) -> Value:
             raise ValueError("an integer of at most 64 bits was expected")
         return int(value)
     if isinstance(value, list | tuple):
-        return [_ordered(item) for item in value]
+        return [item if type(item) in _AS_THEY_ARE else _ordered(item) for item in value]
     if isinstance(value, Mapping):
         return _ordered_map(value)
     raise TypeError(f"{type(value).__name__} has no encoding here")
@@ -112,12 +115,21 @@ def _ordered_map(value: Mapping[int, Value] | Mapping[str, Value]) -> Value:
         raise TypeError("map keys are all integers or all text")
     if len(value) > MAX_MAP_PAIRS:
         raise ValueError(f"a map of at most {MAX_MAP_PAIRS} pairs was expected")
-    # Python's own order of mixed-sign integers is not the bytewise order of their encodings.
-    encoded = sorted((cbor2.dumps(_ordered(key)), key) for key in value)
     plain: dict[int, Value] = {}
-    for _, key in encoded:
-        plain[_ordered(key)] = _ordered(value[key])  # type: ignore[index]
+    for key in sorted(value, key=_encoding_order):
+        plain[_ordered(key)] = _ordered(value[key])  # type: ignore[index, arg-type]
     return plain
+
+
+def _encoding_order(key: Any) -> tuple[int, int | bytes]:
+    """Sorts integers, or texts, in the bytewise order of their encodings.
+
+    That is not Python's order: negative integers follow the others, downwards; a text's length stands before it.
+    """
+    if isinstance(key, str):
+        data = key.encode()
+        return len(data), data
+    return key < 0, abs(key)
 
 
 class _Scanner:
@@ -136,13 +148,13 @@ class _Scanner:
         if self._items_left < 0:
             _malformed("more data items than the limit")
         major, argument, end = self._head(start)
-        if major in {_UINT, _NEGATIVE}:
+        if major <= _NEGATIVE:
             return end
-        if major in {_BYTES, _TEXT}:
+        if major <= _TEXT:
             if argument > len(self._data) - end:
                 _malformed("a string longer than its message")
             return end + argument
-        if major in {_ARRAY, _MAP}:
+        if major <= _MAP:
             return self._container(major, argument, end, depth + 1)
         if major == _TAG:
             _malformed("a tag")
@@ -189,7 +201,7 @@ class _Scanner:
         previous = b""
         for _ in range(count):
             major = self._data[start] >> 5 if start < len(self._data) else _UINT
-            if major not in {_UINT, _NEGATIVE, _TEXT}:
+            if major == _BYTES or major > _TEXT:
                 _malformed("a map key that is neither an integer nor text")
             kinds.add(major == _TEXT)
             end = self.item(start, depth)

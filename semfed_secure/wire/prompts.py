@@ -64,8 +64,11 @@ def is_readable(text: str) -> bool:
     It is not blank and holds no character of Unicode's category C (controls such as escape and nul, directions, zero
     widths, surrogates, private or unassigned) but line end and tab.
     """
-    shown = (not unicodedata.category(char).startswith("C") for char in set(text) - {"\n", "\t"})
-    return bool(text.strip()) and all(shown)
+    if not text.strip():
+        return False
+    if text.replace("\n", " ").replace("\t", " ").isprintable():  # most text; printable is stricter
+        return True
+    return not any(unicodedata.category(char).startswith("C") for char in set(text) - {"\n", "\t"})
 
 
 def folded(label: str) -> str:

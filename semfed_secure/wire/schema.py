@@ -50,15 +50,18 @@ def _checked(check: Callable[[Any], Any]) -> Codec[Any]:
 def text(max_bytes: int, pattern: str | None = None) -> Codec[str]:
     """UTF-8 text of at most ``max_bytes``, matching all of ``pattern`` if given."""
     matcher = re.compile(pattern) if pattern else None
+    expectation = f"text of at most {max_bytes} bytes"
 
     def check(value: Any) -> str:
-        expectation = f"text of at most {max_bytes} bytes"
-        _expect(isinstance(value, str), expectation)
+        if not isinstance(value, str):
+            raise WireValueError(f"{expectation} was expected")
         try:
-            _expect(len(value.encode()) <= max_bytes, expectation)
+            size = len(value) if value.isascii() else len(value.encode())
         except UnicodeEncodeError:
             raise WireValueError("text without lone surrogates was expected") from None
-        _expect(matcher is None or matcher.fullmatch(value) is not None, f"text of the form {pattern}")
+        _expect(size <= max_bytes, expectation)
+        if matcher is not None:
+            _expect(matcher.fullmatch(value) is not None, f"text of the form {pattern}")
         return str(value)
 
     return _checked(check)
