@@ -22,11 +22,13 @@ from semfed_secure.client.config import load_site_config
 from semfed_secure.client.progress import RoundState
 from semfed_secure.clock import SystemClock
 from semfed_secure.crypto.log_keys import LogSigningKey
+from semfed_secure.identity.member_files import load_member_record
 from semfed_secure.ids import PromptId
 from semfed_secure.server.config import load_server_config
 from semfed_secure.storage import Database
 from semfed_secure.testing import LocalFederation, SiteSettings, TableModel
 from semfed_secure.wire.prompts import Prompt, PromptSet
+from tests import tokens
 
 ROOT = Path(__file__).parents[2]
 TAKE_PART = "docs/how-to/run-a-server-and-take-part.md"
@@ -97,7 +99,58 @@ def test_enrolling_members_works_as_written(shell, work) -> None:
     done = shell(commands("docs/how-to/enrol-members.md"))
     assert done.returncode == 0, done.stderr
     assert re.search(r"st-mary +client +US", done.stdout)
-    assert not list((work / "root").glob("*.key"))
+    assert not list((work / "root").glob("root-*.key"))
+
+
+def test_changing_revoking_and_losing_keys_works_as_written(shell, work) -> None:
+    """A rotation, three revocations, two members enrolled anew and a new root; both roots' logs verify."""
+    done = shell(commands("docs/how-to/change-and-revoke-keys.md"))
+    assert done.returncode == 0, done.stderr
+    assert "revocation 1: bay" in done.stdout
+    assert [path.name for path in (work / "hub/keys/rounds").iterdir()] == []
+    assert [path.name for path in (work / "hub/keys-2/rounds").iterdir()] == ["round-2.key", "round-3.key"]
+
+
+OPEN_AND_SIGN = """
+cat > site.toml
+python - <<'END'
+import os, sys
+from pathlib import Path
+from semfed_secure.crypto.signing import sign, verify
+from semfed_secure.settings import IdentitySection, Section, load_toml
+from semfed_secure.wire.cbor import Limits
+from semfed_secure.wire.cose import MessageType
+
+class File(Section):
+    identity: IdentitySection
+
+keys = load_toml(File, Path("site.toml")).identity.load(os.environ)
+signed = sign(MessageType.STATEMENT, b"x", keys.signing)
+verify(MessageType.STATEMENT, signed, keys.record.signing_keys, limits=Limits(max_bytes=9))
+print("signed by", keys.signing.key_id)
+END
+"""
+
+
+@pytest.mark.skipif(tokens.library() is None, reason="apt-get install softhsm2 opensc")
+def test_keeping_a_signing_key_in_a_token_works_as_written(shell, work) -> None:
+    """Token, key, member record; then the section of the page opens the keys and they sign, with the token only."""
+    page = "docs/how-to/keep-a-signing-key-in-an-hsm.md"
+    done = shell(commands(page).replace("/usr/lib/softhsm/libsofthsm2.so", str(tokens.library())))
+    assert done.returncode == 0, done.stderr
+    assert "ESP256, ML_DSA_65" in done.stdout
+    assert (work / "pin").read_text().strip() not in done.stdout + done.stderr
+    (section,) = blocks(page, "toml")
+    use = OPEN_AND_SIGN.replace("cat > site.toml", f"cat > site.toml <<'END'\n{section}END")
+    environment = f"export PYKCS11LIB={tokens.library()} SOFTHSM2_CONF=$PWD/softhsm2.conf"
+    done = shell(f"{environment}\n{use}")
+    assert done.returncode == 0, done.stderr
+    (key,) = load_member_record(work / "keys").signing_keys
+    assert done.stdout == f"signed by {key.key_id}\n"
+    for lost in ("rm -r tokens/*", "chmod 644 pin", "rm pin"):
+        done = shell(f"{environment}\n{lost}\n{use}")
+        assert done.returncode != 0
+        assert re.search(r"SF(125|122|102)", done.stderr)
 
 
 def test_writing_a_policy_works_as_written(shell) -> None:
