@@ -26,6 +26,16 @@ app = typer.Typer(
     help="Create, enrol, rotate and show a member's keys.", no_args_is_help=True, pretty_exceptions_enable=False
 )
 
+Signer = Annotated[
+    str | None,
+    typer.Option(
+        "--signer", help="Where the classical half of the new signing key lies already, such as hsm:1?label=north."
+    ),
+]
+SignerPublicKey = Annotated[
+    Path | None, typer.Option("--signer-public-key", help="Its public half, PEM or DER, as the token exports it.")
+]
+SignerPinFile = Annotated[Path | None, typer.Option("--signer-pin-file", help="Holds the PIN of the token.")]
 PassphraseFile = Annotated[
     Path | None,
     typer.Option("--passphrase-file", help="Holds the passphrase of the key files; else SEMFED_PASSPHRASE does."),
@@ -47,18 +57,9 @@ def create(
         int, typer.Option("--sequence", min=1, help="Higher than that of any record before; for new keys.")
     ] = 1,
     suite: Annotated[Suite, typer.Option("--suite", help="The algorithms of all its keys.")] = Suite.HYBRID_PQ,
-    signer: Annotated[
-        str | None,
-        typer.Option(
-            "--signer", help="Where the classical half of the signing key lies already, such as hsm:1?label=north."
-        ),
-    ] = None,
-    signer_public_key: Annotated[
-        Path | None, typer.Option("--signer-public-key", help="Its public half, PEM or DER, as the token exports it.")
-    ] = None,
-    signer_pin_file: Annotated[
-        Path | None, typer.Option("--signer-pin-file", help="Holds the PIN of the token.")
-    ] = None,
+    signer: Signer = None,
+    signer_public_key: SignerPublicKey = None,
+    signer_pin_file: SignerPinFile = None,
     passphrase_file: PassphraseFile = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -108,6 +109,15 @@ def rotate(
     valid_days: Annotated[
         int, typer.Option("--valid-days", min=2, max=3650, help="Term of the new record, in days from now.")
     ] = 365,
+    signer: Signer = None,
+    signer_public_key: SignerPublicKey = None,
+    signer_pin_file: SignerPinFile = None,
+    signer_before: Annotated[
+        str | None, typer.Option("--signer-before", help="Where the classical half of the key in use lies.")
+    ] = None,
+    signer_before_pin_file: Annotated[
+        Path | None, typer.Option("--signer-before-pin-file", help="Holds the PIN of that token.")
+    ] = None,
     passphrase_file: PassphraseFile = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -118,6 +128,8 @@ def rotate(
         passphrase=read_passphrase(passphrase_file, os.environ),
         now=SystemClock().now(),
         terms=Terms(timedelta(days=valid_days), timedelta(days=overlap_days)),
+        before_outside=SignerAddress(signer_before, signer_before_pin_file).open if signer_before else None,
+        outside=_outside(signer, signer_public_key, signer_pin_file),
     )
     _show(record, out, as_json=as_json)
 

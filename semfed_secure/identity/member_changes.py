@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from semfed_secure.clock import to_ms
 from semfed_secure.crypto.key_files import save_key
-from semfed_secure.crypto.keys import SigningKey
 from semfed_secure.crypto.private import Secret
 from semfed_secure.errors import ConfigurationError
 from semfed_secure.identity.enrolment import make_request
@@ -18,12 +17,16 @@ from semfed_secure.identity.member_files import (
     RECORD_FILE,
     SIGNING_FILE,
     load_member_keys,
+    new_signing_key,
 )
 from semfed_secure.identity.records import MAX_RECORD_BYTES, MemberRecord, create_record, verify_record
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
     from pathlib import Path
+
+    from semfed_secure.crypto.key_files import OpenPart
+    from semfed_secure.crypto.parts import PrivatePart
 
 REQUEST_FILE = "enrolment.request"
 
@@ -49,11 +52,29 @@ def write_request(directory: Path, token: bytes) -> Path:
     return directory / REQUEST_FILE
 
 
-def rotate_member_keys(directory: Path, out: Path, *, passphrase: bytes, now: datetime, terms: Terms) -> MemberRecord:
+def rotate_member_keys(
+    directory: Path,
+    out: Path,
+    *,
+    passphrase: bytes,
+    now: datetime,
+    terms: Terms,
+    before_outside: OpenPart | None = None,
+    outside: PrivatePart | None = None,
+) -> MemberRecord:
     """Make a new signing key in ``out``, and the record that the key before it signs too.
 
     The log's key stays, because the log does, and so does a server's opening key. ``directory`` is not touched: its
     key counts until the overlap ends, so that what has begun with it can be finished.
+
+    Args:
+        directory: The key directory in use.
+        out: The new one.
+        passphrase: Of the key files in both.
+        now: When the new record's term begins.
+        terms: How long it lasts.
+        before_outside: Finds the classical part of the key in use if no file holds it.
+        outside: The classical part of the new key if that lies in a token or a key service.
 
     Raises:
         ConfigurationError: ``SF105`` the overlap is longer than the record's term; otherwise as `load_member_keys` and
@@ -63,8 +84,8 @@ def rotate_member_keys(directory: Path, out: Path, *, passphrase: bytes, now: da
     del passphrase
     if terms.overlap >= terms.valid_for:
         raise ConfigurationError("SF105", "an overlap that ends before the new record does was expected")
-    before = load_member_keys(directory, hidden.reveal())
-    signing = SigningKey.generate(before.signing.public.suite)
+    before = load_member_keys(directory, hidden.reveal(), outside=before_outside)
+    signing = new_signing_key(before.record.suite, outside)
     record = replace(
         before.record,
         signing_keys=(signing.public, before.signing.public),

@@ -63,7 +63,7 @@ def create_member_keys(
     """
     hidden = Secret(passphrase)
     del passphrase
-    signing, log = _signing_key(suite, outside), _log_key(domain, federation, member_id)
+    signing, log = new_signing_key(suite, outside), _log_key(domain, federation, member_id)
     opening = OpeningKey.generate(suite) if roles & ROLES_THAT_OPEN else None
     record = MemberRecord(
         federation=federation,
@@ -125,7 +125,12 @@ def load_member_keys(directory: Path, passphrase: bytes, *, outside: OpenPart | 
     return MemberKeys(record, signing, opening, log)
 
 
-def _signing_key(suite: Suite, outside: PrivatePart | None) -> SigningKey:
+def new_signing_key(suite: Suite, outside: PrivatePart | None) -> SigningKey:
+    """A new key of ``suite``, around the part that lies ``outside``, if any.
+
+    Raises:
+        ConfigurationError: ``SF125`` the suite has no place for that part.
+    """
     try:
         return SigningKey.generate(suite, outside=outside)
     except ValueError as error:
