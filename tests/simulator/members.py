@@ -11,6 +11,7 @@ from semfed_secure.crypto.signing import sign
 from semfed_secure.errors import PeerError
 from semfed_secure.ids import sha256
 from semfed_secure.testing import TransportWrapper, flipped
+from semfed_secure.units import OutputKind
 from semfed_secure.wire.cose import parse_signed, signed_limits
 from semfed_secure.wire.messages import (
     STATEMENT_LIMITS,
@@ -26,7 +27,7 @@ from semfed_secure.wire.messages import (
     parse_statement,
     statement_info,
 )
-from tests.simulator.world import FIRST, PROMPTS, SECOND, TRUTH, Phase
+from tests.simulator.world import FIRST, SECOND, TRUTH, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,9 +53,17 @@ class Honest:
             yield Phase.OPEN
             if seat.ended[round_id, "join"] == "done":
                 seat.step(round_id, "contribute", lambda joined: joined.contribute(), self.knows)
+        if seat.world.kind is OutputKind.TEXT:
+            for round_id in seat.world.rounds:
+                yield Phase.OPENING
+                self.open(seat, round_id)
         for round_id in seat.world.rounds:
             yield Phase.CLOSED
             seat.collect(round_id, self.knows)
+
+    def open(self, seat: Seat, round_id: RoundId) -> None:
+        """Open what was committed to, which waiting for the consensus does; there is none yet."""
+        seat.step(round_id, "open", lambda joined: joined.wait_for_consensus(), self.knows)
 
 
 class Restarting(Honest):
@@ -249,8 +258,7 @@ def answered(seat: Seat, body: bytes, *, votes: tuple[int, ...]) -> bytes:
     """Another contribution of the same member to the same round, valid in every part."""
     statement = taken(body)
     terms = seat.world.federation.coordinator.store.terms(statement.round_id).manifest
-    assert len(votes) == len(PROMPTS.prompts)
-    payload = Payload(salt=seat.random.randbytes(32), kind=terms.kind, votes=votes)
+    payload = Payload(salt=seat.random.randbytes(32), kind=OutputKind.VOTES, votes=votes)
     plaintext = encode_payload(payload)
     other = replace(
         statement,

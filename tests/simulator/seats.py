@@ -10,7 +10,7 @@ from semfed_secure.testing import SiteSettings, TableModel
 from semfed_secure.testing.federation import PASSPHRASE
 from semfed_secure.units import Mechanism
 from semfed_secure.wire.cose import parse_signed, signed_limits
-from semfed_secure.wire.messages import RECEIPT_LIMITS, Outcome, PromptStatus, parse_receipt
+from semfed_secure.wire.messages import RECEIPT_LIMITS, PromptStatus, parse_receipt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -116,6 +116,6 @@ class Seat:
 
 
 def said_by(answer: bytes) -> str:
-    """What a receipt says: ``admitted``, or the code for which the contribution was refused."""
+    """What a receipt says: ``admitted`` or ``committed``, or the code for which the contribution was refused."""
     receipt = parse_receipt(parse_signed(answer, limits=signed_limits(RECEIPT_LIMITS)).payload)
-    return "admitted" if receipt.outcome is Outcome.ADMITTED else str(receipt.code)
+    return receipt.code or receipt.outcome.value

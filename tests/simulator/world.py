@@ -24,8 +24,9 @@ from semfed_secure.clock import FixedClock
 from semfed_secure.ids import PromptId, RoundId
 from semfed_secure.storage import Database
 from semfed_secure.testing import LocalFederation
-from semfed_secure.units import Mechanism
+from semfed_secure.units import Mechanism, OutputKind
 from semfed_secure.wire.prompts import Prompt, PromptSet
+from tests.client.world import Words
 from tests.simulator.seats import Seat
 from tests.simulator.transcript import Recorder, Transcript
 
@@ -39,16 +40,22 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NAMES = ("bay", "hill", "lake", "north")
 CANDIDATES = ("heart", "lung", "skin", "eye")
 TEXTS = tuple(f"phrase {number}" for number in range(6))
-PROMPTS = PromptSet("triage", tuple(Prompt(PromptId(f"p{n}"), text) for n, text in enumerate(TEXTS)), CANDIDATES)
+QUESTIONS = tuple(Prompt(PromptId(f"p{n}"), text) for n, text in enumerate(TEXTS))
+PROMPTS = {
+    OutputKind.VOTES: PromptSet("triage", QUESTIONS, CANDIDATES),
+    OutputKind.TEXT: PromptSet("titles", QUESTIONS),
+}
 TRUTH = {text: CANDIDATES[number % 4] for number, text in enumerate(TEXTS)}
 FIRST, SECOND = ROUNDS = (RoundId("round-1"), RoundId("round-2"))
-SECONDS_OPEN = 600.0
+SECONDS = 600.0
+"""How long a phase lasts."""
 
 
 class Phase(Enum):
     """When a member's next step is due."""
 
-    OPEN = "while the rounds take contributions"
+    OPEN = "while the rounds take contributions, or commitments to texts"
+    OPENING = "while the commitments to texts are opened"
     CLOSED = "after they closed"
 
 
@@ -65,7 +72,7 @@ class SeededRandomness:
 
 
 class World:
-    """Members with their strategies around one server, rounds of votes, and everything that was said.
+    """Members with their strategies around one server, some rounds, and everything that was said.
 
     Each member speaks through a line of its own: ``member`` end, then what happens to it on the way, then ``server``
     end. Strategies of members stand in `tests.simulator.members`, those of the server in `tests.simulator.servers`.
@@ -81,6 +88,7 @@ class World:
         reach: Callable[[LocalFederation], Transport] = LocalFederation.transport,
         names: Sequence[str] = NAMES,
         rounds: Sequence[RoundId] = ROUNDS,
+        kind: OutputKind = OutputKind.VOTES,
     ) -> None:
         """Found the federation.
 
@@ -92,12 +100,13 @@ class World:
             reach: The way to the honest server.
             names: All members.
             rounds: The rounds that are held, all at the same time.
+            kind: What is answered in them: votes, or texts that are committed to first.
         """
         from tests.simulator.members import Honest
 
         self.seed, self.random, self.clock = seed, random.Random(seed), FixedClock(NOW)
         self.randomness = SeededRandomness(random.Random(seed))
-        self.directory, self.transcript, self.rounds = directory, Transcript(), tuple(rounds)
+        self.directory, self.transcript, self.rounds, self.kind = directory, Transcript(), tuple(rounds), kind
         shutil.copytree(_founded(tuple(names)), directory / "federation")
         self.federation = _open(directory / "federation", names, self.clock)
         self.reach = reach
@@ -125,25 +134,22 @@ class World:
                 name = self.random.choice(ready)
                 due[name] = next(playing[name], None)
                 self.federation.coordinator.advance()
-            self.close_rounds()
+            self.clock.advance(SECONDS)
+            self.federation.coordinator.advance()
         assert set(due.values()) == {None}
 
     def open_round(self, round_id: RoundId) -> None:
         """Announce a round that every mechanism may take part in, and every member expects to answer."""
         self.federation.open_round(
             round_id,
-            PROMPTS,
+            PROMPTS[self.kind],
+            kind=self.kind,
             min_clients=2,
             mechanisms=tuple(Mechanism),
             max_epsilon="Infinity",
-            closes_in_seconds=SECONDS_OPEN,
+            closes_in_seconds=SECONDS,
+            opening_seconds=SECONDS,
         )
-
-    def close_rounds(self) -> None:
-        """Let the time of the rounds pass, once."""
-        if self.clock.now() == NOW:
-            self.clock.advance(SECONDS_OPEN)
-        self.federation.coordinator.advance()
 
     def line(self, name: str) -> Transport:
         """A member's way to the server, with everything that happens on it, recorded at both ends."""
@@ -179,7 +185,14 @@ class World:
 
 
 def _open(directory: Path, names: Sequence[str], clock: FixedClock) -> LocalFederation:
-    return LocalFederation(directory, members=names, prompt_sets=(PROMPTS,), clock=clock, close_when_complete=False)
+    return LocalFederation(
+        directory,
+        members=names,
+        prompt_sets=tuple(PROMPTS.values()),
+        clock=clock,
+        embedder=Words(),
+        close_when_complete=False,
+    )
 
 
 @cache

@@ -1,0 +1,152 @@
+"""What may go wrong where texts are committed to first, and opened when nobody can commit any more."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from semfed_secure.crypto.keys import SealingKey
+from semfed_secure.crypto.sealing import seal
+from semfed_secure.crypto.signing import sign
+from semfed_secure.ids import sha256
+from semfed_secure.units import OutputKind
+from semfed_secure.wire.messages import (
+    COMMITMENTS_LIMITS,
+    MessageType,
+    Payload,
+    commit,
+    encode_commitments,
+    encode_contribution,
+    encode_payload,
+    parse_commitments,
+    parse_contribution,
+    statement_info,
+)
+from tests.simulator.members import Liar, signed, taken
+from tests.simulator.servers import Mischief, payload_of
+from tests.simulator.world import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from semfed_secure.ids import RoundId
+    from semfed_secure.wire.messages import Contribution
+    from tests.simulator.seats import Seat
+
+COPIED = ("heart",) * 6
+
+
+class NeverOpening(Liar):
+    """Commits, sees who else did, and keeps its texts to itself."""
+
+    def lie(self, seat: Seat, round_id: RoundId, body: bytes) -> Iterator[Phase]:
+        """The slot is filled, nothing counts, and the log says why."""
+        seat.post(round_id, body, expect="committed")
+        seat.world.expected[seat.name, round_id].append("SF316")
+        yield Phase.OPENING
+
+
+class OpeningAnother(Liar):
+    """Commits to one answer, and opens another one that it likes better now."""
+
+    def lie(self, seat: Seat, round_id: RoundId, body: bytes) -> Iterator[Phase]:
+        """Other bytes than the signed ones are held against nobody; the true ones may still come."""
+        whole = opened(seat, round_id, texts=COPIED)
+        bare = encode_contribution(replace(whole, sealed=()))
+        seat.post(round_id, bare, expect="committed")
+        yield Phase.OPENING
+        other = opened(seat, round_id, texts=COPIED)
+        seat.post(round_id, encode_contribution(replace(whole, sealed=other.sealed)), expect="SF311")
+        seat.post(round_id, encode_contribution(whole), expect="admitted")
+        seat.post(round_id, encode_contribution(other), expect="SF304")
+
+
+class CommittingToNothing(Liar):
+    """Commits to one payload and signs the digest of another, to decide later which one it was."""
+
+    def lie(self, seat: Seat, round_id: RoundId, body: bytes) -> Iterator[Phase]:
+        """The commitment decides."""
+        whole = opened(seat, round_id, texts=COPIED, commitment=bytes(32))
+        seat.post(round_id, encode_contribution(replace(whole, sealed=())), expect="committed")
+        yield Phase.OPENING
+        seat.post(round_id, encode_contribution(whole), expect="SF313")
+
+
+class CommittingTwice(Liar):
+    """Commits to two answers, to open the one that fits."""
+
+    def lie(self, seat: Seat, round_id: RoundId, body: bytes) -> Iterator[Phase]:
+        """The first stands."""
+        first, second = opened(seat, round_id, texts=COPIED), opened(seat, round_id, texts=COPIED[::-1])
+        seat.post(round_id, encode_contribution(replace(first, sealed=())), expect="committed")
+        seat.post(round_id, encode_contribution(replace(second, sealed=())), expect="SF309")
+        yield Phase.OPENING
+        seat.post(round_id, encode_contribution(second), expect="SF309", again=True)
+        seat.post(round_id, encode_contribution(first), expect="admitted")
+
+
+class CommittingLate(Liar):
+    """Waits for somebody's texts to arrive, and commits to them then."""
+
+    def lie(self, seat: Seat, round_id: RoundId, body: bytes) -> Iterator[Phase]:
+        """When the first text can be seen, nobody can commit any more."""
+        yield Phase.OPENING
+        seat.post(round_id, body, expect="SF304")
+        yield Phase.CLOSED
+        seat.post(round_id, encode_contribution(opened(seat, round_id, texts=COPIED)), expect="SF304")
+
+
+TEXT_LIARS = (NeverOpening, OpeningAnother, CommittingToNothing, CommittingTwice, CommittingLate)
+
+
+class _OtherCommitments(Mischief):
+    """Shows a list of commitments of its own, well signed."""
+
+    codes = frozenset({"SF329"})
+
+    def commitments(self, round_id: RoundId) -> bytes:
+        """Another list under the same place in the log."""
+        commitments = parse_commitments(payload_of(super().commitments(round_id), COMMITMENTS_LIMITS))
+        other = replace(commitments, statements=tuple(sorted(self.other(list(commitments.statements)))))
+        return sign(MessageType.COMMITMENTS, encode_commitments(other), self.world.federation.context.keys.signing)
+
+    def other(self, statements: list) -> list:  # type: ignore[type-arg]
+        """What it is made to hold."""
+        raise NotImplementedError
+
+
+class LeavingOut(_OtherCommitments):
+    """Forgets what the member committed to, but would read its texts."""
+
+    def other(self, statements: list) -> list:  # type: ignore[type-arg]
+        """Without the member's own."""
+        posted = self.world.transcript.posted(end="member", member=self.name)
+        own = {taken(each.sent).digest for each in posted if each.sent}
+        return [each for each in statements if each not in own]
+
+
+class KeepingASeat(_OtherCommitments):
+    """Keeps a place free for a commitment that is made when the texts are known."""
+
+    def other(self, statements: list) -> list:  # type: ignore[type-arg]
+        """With one more."""
+        return [*statements, sha256(b"to be made up later")]
+
+
+LISTS = (LeavingOut, KeepingASeat)
+
+
+def opened(seat: Seat, round_id: RoundId, *, texts: tuple[str, ...], commitment: bytes | None = None) -> Contribution:
+    """A contribution of this member with any texts, and any commitment."""
+    from tests.simulator.members import finished
+
+    statement = taken(finished(seat, round_id))
+    terms = seat.world.federation.coordinator.store.terms(round_id).manifest
+    payload = Payload(salt=seat.random.randbytes(32), kind=OutputKind.TEXT, texts=texts)
+    plaintext = encode_payload(payload)
+    if commitment is None:
+        commitment = commit(payload.salt, plaintext)
+    sequence = statement.sequence + seat.random.randrange(1, 1_000_000)
+    other = replace(statement, sequence=sequence, commitment=commitment, ciphertext_digests=())
+    blob = seal(plaintext, info=statement_info(other), to=SealingKey.parse(terms.recipient_key))
+    return parse_contribution(signed(seat, replace(other, ciphertext_digests=(sha256(blob),)), blob))
