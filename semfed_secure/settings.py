@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Self, TypeVar
@@ -23,6 +22,7 @@ from semfed_secure.crypto.key_files import read_passphrase
 from semfed_secure.errors import ConfigurationError
 from semfed_secure.identity.member_files import load_member_keys
 from semfed_secure.ids import is_name
+from semfed_secure.plain_toml import MAX_TOML_BYTES, parse_toml
 from semfed_secure.privacy.parameters import valid_delta, valid_epsilon
 
 if TYPE_CHECKING:
@@ -148,12 +148,13 @@ def load_toml(kind: type[File], path: Path) -> File:
         ConfigurationError: SF102 if the file cannot be read, SF101 if it is not TOML or a field is not valid.
     """
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            document = parse_toml(file.read(MAX_TOML_BYTES + 1).decode("utf-8"))
     except OSError as error:
         raise ConfigurationError("SF102", f"cannot read {path}: {error.strerror}", path=str(path)) from error
     except RecursionError:
         raise ConfigurationError("SF101", f"{path} is nested too deeply", path=str(path)) from None
-    except ValueError as error:  # not UTF-8, not TOML, or a number of too many digits
+    except ValueError as error:  # not UTF-8, not TOML, too large, or a number of too many digits
         raise ConfigurationError("SF101", f"{path} is not TOML: {error}", path=str(path)) from error
     try:
         return kind.model_validate(document, context={_BASE: path.parent.resolve()})

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from typing import Any
 
 from pydantic import ValidationError
 
 from semfed_secure.errors import ConfigurationError
+from semfed_secure.plain_toml import parse_toml
 from semfed_secure.policy.document import PolicyDocument
 from semfed_secure.policy.strict_yaml import MAX_BYTES, StrictYamlError, Tree, parse_yaml
 
@@ -57,7 +57,7 @@ def parse_tree(data: bytes, *, name: str, code: str) -> Tree:
 
 
 def _parse_toml(text: str) -> Tree:
-    value = tomllib.loads(text)
+    value = parse_toml(text)
     _refuse_toml_types(value, "")
     return Tree(value)
 
