@@ -20,15 +20,23 @@ from semfed_secure.crypto.key_files import (
 from semfed_secure.crypto.keys import OpeningKey, SigningKey, Suite
 from semfed_secure.crypto.log_keys import LogSigningKey
 from semfed_secure.errors import ConfigurationError, SemfedError
+from semfed_secure.wire.cose import Algorithm
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 CHEAP = Argon2Cost(memory_kib=64, iterations=1, lanes=1)  # a file says its own cost, so tests need not pay for guessing
 PASSPHRASE = b"correct horse battery staple"
+_P256_IN_A_HYBRID = (Algorithm.ESP256, Algorithm.ML_DSA_65)
 KEYS = {
     "signing": (SigningKey.from_secret(Suite.HYBRID_PQ, bytes(range(64))), load_signing_key),
+    "signing_p256": (SigningKey.from_secret(Suite.NIST_P256, bytes(range(32))), load_signing_key),
+    "signing_hybrid_p256": (
+        SigningKey.from_secret(Suite.HYBRID_PQ, bytes(range(64)), algorithms=_P256_IN_A_HYBRID),
+        load_signing_key,
+    ),
     "opening": (OpeningKey.from_seed(bytes(range(32))), load_opening_key),
+    "opening_p256": (OpeningKey.from_seed(bytes(range(32)), Suite.NIST_P256), load_opening_key),
     "log": (LogSigningKey("north.example/h/north", bytes(range(32)), bytes(range(32, 64))), load_log_key),
 }
 
@@ -97,9 +105,9 @@ def test_a_wrong_passphrase_is_refused(kind, saved, wrong) -> None:
     assert code(KEYS[kind][1], saved, wrong) == "SF121"
 
 
-@pytest.mark.parametrize("kind", ["log"], indirect=True)  # the form is the same for all
+@pytest.mark.parametrize("kind", ["signing_p256"], indirect=True)  # the form is the same for all, this one is short
 def test_every_flipped_bit_is_refused(saved, kind) -> None:
-    """Header, cost, salt, nonce, label, material: each single bit, always SF121."""
+    """Header, public half, cost, salt, nonce, material: each single bit, always SF121."""
     data = saved.read_bytes()
     for position in range(len(data) * 8):
         flipped = bytearray(data)
@@ -156,11 +164,16 @@ def test_a_suite_of_a_later_version_is_refused(tmp_path, monkeypatch) -> None:
     assert code(load_opening_key, tmp_path / "a.key", PASSPHRASE) == "SF121"
 
 
+def test_the_file_tells_whose_key_it_is_without_a_passphrase(saved, kind) -> None:
+    """Its public half stands in it, authentic once the passphrase opened it."""
+    public = KEYS[kind][0].public.encode()
+    assert (public if isinstance(public, bytes) else public.encode()) in saved.read_bytes()
+
+
 def test_keys_of_different_kinds_do_not_mix(saved, kind) -> None:
     """A log key never signs messages, a signing key never opens."""
-    for other, (_, load) in KEYS.items():
-        if other != kind:
-            assert code(load, saved, PASSPHRASE) == "SF121"
+    for load in {load_signing_key, load_opening_key, load_log_key} - {KEYS[kind][1]}:
+        assert code(load, saved, PASSPHRASE) == "SF121"
 
 
 def test_a_missing_file_and_directory_are_said_to_be_missing(tmp_path, kind) -> None:
