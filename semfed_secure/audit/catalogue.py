@@ -51,7 +51,6 @@ class EventType(StrEnum):
     ROSTER_SIGNED = "roster.signed"
     ROSTER_ACCEPTED = "roster.accepted"
     ROSTER_REFUSED = "roster.refused"
-    ROOT_ROTATED = "root.rotated"
     MEMBER_INVITED = "member.invited"
     MEMBER_ADDED = "member.added"
     MEMBER_ROTATED = "member.rotated"
@@ -148,7 +147,6 @@ DETAILS: Mapping[EventType, Mapping[str, type]] = MappingProxyType({
     EventType.ROSTER_SIGNED: _ROSTER,
     EventType.ROSTER_ACCEPTED: _ROSTER,
     EventType.ROSTER_REFUSED: _ROSTER,
-    EventType.ROOT_ROTATED: _ROSTER | {"root_digest": str, "version": int},
     EventType.MEMBER_INVITED: {"token_digest": str, "expires_at": str},
     EventType.MEMBER_ADDED: _MEMBER,
     EventType.MEMBER_ROTATED: _MEMBER,

@@ -80,7 +80,6 @@ _PHRASES: dict[EventType, tuple[str, str]] = {
     EventType.ROSTER_SIGNED: ("signed roster {sequence} of {members} members", "could not sign a roster"),
     EventType.ROSTER_ACCEPTED: ("took roster {sequence} into force", "did not take a roster into force"),
     EventType.ROSTER_REFUSED: ("refused a roster", "refused a roster"),
-    EventType.ROOT_ROTATED: ("replaced the federation root's keys", "did not replace the federation root's keys"),
     EventType.MEMBER_INVITED: ("invited {target} until {expires_at}", "did not invite {target}"),
     EventType.MEMBER_ADDED: ("enrolled member {target}", "did not enrol member {target}"),
     EventType.MEMBER_ROTATED: ("took a new key of member {target}", "did not take a new key of member {target}"),

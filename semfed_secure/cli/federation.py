@@ -55,6 +55,9 @@ def init(
     root_keys: Annotated[int, typer.Option("--root-keys", min=1, max=16, help="Root keys to generate.")] = 1,
     threshold: Annotated[int, typer.Option("--threshold", min=1, max=16, help="How many must sign a roster.")] = 1,
     valid_days: ValidDays = 90,
+    sequence: Annotated[
+        int, typer.Option("--sequence", min=1, help="Higher than that of any roster of the root that this replaces.")
+    ] = 1,
     passphrase_file: PassphraseFiles = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -67,6 +70,7 @@ def init(
         passphrases=_passphrases(passphrase_file),
         clock=SystemClock(),
         valid_for=timedelta(days=valid_days),
+        sequence=sequence,
     )
     document = _describe(FederationDirectory(directory), directory)
     emit(

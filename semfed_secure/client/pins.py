@@ -11,11 +11,12 @@ from semfed_secure.storage.pin_rows import list_pins, read_pin, replace_pin
 
 if TYPE_CHECKING:
     from semfed_secure.identity.roster import Roster
+    from semfed_secure.ids import KeyId
     from semfed_secure.storage import Transaction
 
 ROOT, POLICY, MODEL, ACTIVE_ADAPTER = "federation-root", "policy", "model", "active-adapter"
-_ROSTER, _SERVER_LOG, _SEQUENCE = "roster", "server-log", "statement-sequence"
-_NAMES = frozenset({ROOT, POLICY, MODEL, ACTIVE_ADAPTER, _ROSTER, _SERVER_LOG, _SEQUENCE})
+_ROSTER, _SERVER_LOG, _SEQUENCE, _KEY = "roster", "server-log", "statement-sequence", "signing-key"
+_NAMES = frozenset({ROOT, POLICY, MODEL, ACTIVE_ADAPTER, _ROSTER, _SERVER_LOG, _SEQUENCE, _KEY})
 _LAST_SEQUENCE = 2**63 - 1
 _CHANGED: dict[str, tuple[type[SemfedError], str]] = {
     ROOT: (PeerError, "SF322"),
@@ -93,6 +94,12 @@ def see_roster(tx: Transaction, roster: Roster) -> None:
     if roster.sequence > last_roster(tx)[0]:
         value = struct.pack(">Q", roster.sequence) + roster.digest
         replace_pin(tx, _ROSTER, expected=read_pin(tx, _ROSTER), value=value)
+
+
+def is_new_key(tx: Transaction, key_id: KeyId) -> bool:
+    """Whether this site signed with another key before, or with none; from now on it signs with this one."""
+    stands = read_pin(tx, _KEY)
+    return stands != key_id.encode() and replace_pin(tx, _KEY, expected=stands, value=key_id.encode())
 
 
 def server_checkpoint(tx: Transaction) -> str | None:

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 from semfed_secure.audit.events import Event, EventType
 from semfed_secure.audit.log import AuditLog
 from semfed_secure.client.adapters import AdapterStore
-from semfed_secure.client.pins import POLICY, ROOT, changed, expected_digest, hold, require_names, require_pinned
+from semfed_secure.client.pins import (
+    POLICY,
+    ROOT,
+    changed,
+    expected_digest,
+    hold,
+    is_new_key,
+    require_names,
+    require_pinned,
+)
 from semfed_secure.errors import ConfigurationError, SemfedError
 from semfed_secure.identity.federation_files import load_root
 from semfed_secure.identity.records import Role
@@ -110,6 +119,8 @@ def open_site(
         with database.transaction() as tx:
             require_names(tx)
             hold(tx, ROOT, root.digest, named=_digest(config.federation.root_digest))
+            if is_new_key(tx, own.signing.key_id):
+                audit.append(_key_loaded(own), tx)
         policy = _load_policy(config, database, audit, own.record.member_id)
         return Site(
             config=config,
@@ -148,6 +159,17 @@ def read_policy(config: SiteConfig, tx: Transaction) -> EffectivePolicy:
         raise changed(POLICY, expected, f"the file does not load: {error.message}", cause=error.code) from error
     require_pinned(tx, POLICY, policy.digest, named=named)
     return policy
+
+
+def _key_loaded(keys: MemberKeys) -> Event:
+    details = {"key_id": keys.signing.key_id, "suite": keys.record.suite.value, "purpose": "signing"}
+    return Event(
+        type=EventType.KEY_LOADED,
+        outcome="success",
+        actor=keys.record.member_id,
+        target=keys.signing.key_id,
+        details=details,
+    )
 
 
 def _require_own(config: SiteConfig, keys: MemberKeys) -> None:

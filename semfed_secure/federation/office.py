@@ -30,7 +30,9 @@ from semfed_secure.federation.entries import (
 )
 from semfed_secure.federation.invitations import redeem, store_invitation
 from semfed_secure.identity.enrolment import Application, Invitation, new_token, read_application, token_key_id
-from semfed_secure.identity.federation_files import FederationDirectory, SignedRoster, found_federation
+from semfed_secure.identity.federation_files import ROSTER_FILE, FederationDirectory, SignedRoster, found_federation
+from semfed_secure.identity.files import read_bounded
+from semfed_secure.identity.roster import MAX_ROSTER_FILE_BYTES
 from semfed_secure.storage import Database
 from semfed_secure.storage.pin_rows import read_pin, replace_pin
 
@@ -179,6 +181,7 @@ def found_office(
     passphrases: Sequence[bytes],
     clock: Clock,
     valid_for: timedelta,
+    sequence: int = 1,
 ) -> None:
     """Generate root keys and the log's key, sign the first roster, which is empty, and begin the log.
 
@@ -195,14 +198,15 @@ def found_office(
         passphrases=[each.reveal() for each in hidden],
         now=clock.now(),
         valid_for=valid_for,
+        sequence=sequence,
     )
     log_key = LogSigningKey.generate(f"{federation}/root")
     for number, passphrase in enumerate(hidden, 1):
         save_key(_log_key_path(directory, number), log_key, passphrase.reveal())
     with _opened(directory, log_key, clock) as (database, audit):
         events = [key_event(EventType.KEY_CREATED, key.key_id, key.public.suite.value, "root key") for key in keys]
-        first = FederationDirectory(directory)
-        signed = first.read_signed((directory / "rosters" / "0000001").read_bytes())
+        files = FederationDirectory(directory)
+        signed = files.read_signed(read_bounded(directory / ROSTER_FILE, MAX_ROSTER_FILE_BYTES))
         with database.transaction() as tx:
             audit.append_all([*events, signed_event(signed, keys[:threshold])], tx)
             replace_pin(tx, _NEWEST, expected=None, value=signed.data)

@@ -68,9 +68,11 @@ def found_federation(
     passphrases: Sequence[bytes],
     now: datetime,
     valid_for: timedelta,
+    sequence: int = 1,
 ) -> list[SigningKey]:
     """Generate root keys, write the root file, and sign the first roster, which is empty; gives the keys.
 
+    Where these keys take the place of a root before, ``sequence`` is higher than that of any roster which that signed.
     No existing file is touched. There is one passphrase for all root keys, or one for each in the order of the keys.
 
     Raises:
@@ -93,9 +95,11 @@ def found_federation(
     for number, (key, passphrase) in enumerate(zip(keys, each, strict=True), 1):
         save_key(_key_path(directory, number), key, passphrase.reveal())
     write_new(directory / ROOT_FILE, encoded)
-    roster = sign_roster([], root=root, keys=keys[:threshold], sequence=1, issued_at=now, expires_at=now + valid_for)
-    directory_of_root = FederationDirectory(directory)
-    directory_of_root.publish(directory_of_root.read_signed(roster))
+    roster = sign_roster(
+        [], root=root, keys=keys[:threshold], sequence=sequence, issued_at=now, expires_at=now + valid_for
+    )
+    files = FederationDirectory(directory)
+    files.publish(files.read_signed(roster))
     return keys
 
 
@@ -250,12 +254,10 @@ class FederationDirectory:
         if record not in records:
             earlier += [known.sequence for known in roster.records if known.member_id == member.member_id]
         if member.sequence <= max(earlier, default=0):
-            raise PeerError(
-                "SF331", f"a record of {member.member_id} with a sequence above {max(earlier)} was expected"
-            )
+            named = f"a record of {member.member_id}"
+            raise PeerError("SF331", f"{named} with a sequence above {max(earlier)} was expected")
 
     def _present(self) -> tuple[Roster, tuple[bytes, ...]]:
-        """The newest roster, whose term does not matter to the one who renews it, and its signed records."""
         data = self._read_roster()
         roster = verify_roster(data, root=self.root, now=from_ms(0), last_sequence=0)
         return roster, roster_records(data)
@@ -291,7 +293,6 @@ def _key_path(directory: Path, number: int) -> Path:
 
 
 def _opened(path: Path, passphrases: Sequence[Secret]) -> SigningKey | None:
-    """The key at ``path``, by the first of ``passphrases`` that opens it."""
     for passphrase in passphrases:
         try:
             return load_signing_key(path, passphrase.reveal())

@@ -111,6 +111,7 @@ class Coordinator:
         following = after(state, ending(state, kind), kind)
         if self._transitions.take(round_id, state, ending(state, kind)) is None:
             raise ConsensusError("SF404", "the round moved on meanwhile")
+        self._key_entries.destroy_spent(self.rounds())
         return following
 
     def abort_round(self, round_id: RoundId, reason: str) -> RoundState:
@@ -124,6 +125,7 @@ class Coordinator:
         following = after(state, RoundInput.ABORT)
         if self._transitions.abort(round_id, state, "SF403", reason) is None:
             raise ConsensusError("SF404", "the round moved on meanwhile")
+        self._key_entries.destroy_spent(self.rounds())
         return following
 
     # -- what clients and the clock do --------------------------------------------------------------------

@@ -212,3 +212,87 @@ def test_rotated_keys_replace_the_old_ones(home, semfed) -> None:
     _, new, _ = semfed("keys show new --json")
     assert [member["sequence"] for member in roster["members"]] == [2]
     assert roster["members"][0]["signing_key_ids"] == new["signing_key_ids"]
+
+
+def invited(semfed, name: str, directory: str, more: str = "") -> str:
+    """Invite a member, make its keys, and return the path of its request."""
+    assert semfed(f"federation invite root {name} --out {directory}.token {WITH}")[0] == ExitCode.OK
+    create = MEMBER.replace("north.example", f"{name}.example")
+    semfed(f"{create} --member {name} --role client --out {directory} {more}")
+    status, document, _ = semfed(f"keys enrol {directory} --token-file {directory}.token --json")
+    assert (status, document["member"]) == (ExitCode.OK, name)
+    return str(document["request_file"])
+
+
+def test_a_member_is_invited_enrolled_rotated_and_revoked(home, semfed) -> None:
+    """Each command's document agrees with the next, and the root's log verifies and names every step."""
+    found(semfed)
+    request = invited(semfed, "north", "north")
+    assert (home / "north.token").stat().st_mode & 0o777 == 0o600
+    assert semfed(f"federation add-member root {request} {WITH} --json")[1]["added"] == ["north"]
+    again = semfed(f"federation add-member root {request} {WITH} --json")[1]
+    assert again["error"]["code"] == "SF334"
+    _, rotated, _ = semfed(f"keys rotate north --out new --overlap-days 7 {WITH} --json")
+    assert (rotated["sequence"], len(rotated["signing_key_ids"])) == (2, 2)
+    assert rotated["overlap_until"] is not None
+    assert semfed(f"federation add-member root new/member.record {WITH}")[0] == ExitCode.OK
+    _, revoked, _ = semfed(f"federation revoke root north --reason left {WITH} --json")
+    assert (revoked["revoked"], revoked["number"], revoked["record_sequence"]) == ("north", 1, 2)
+    _, roster, _ = semfed("federation roster root --json")
+    assert [(row["number"], row["member"], row["reason"]) for row in roster["revocations"]] == [(1, "north", "left")]
+    assert roster["members"][0]["status"] == "revoked"
+    assert "revocation 1: north" in semfed("federation roster root")[1]["text"]
+    assert semfed("audit verify root --json")[0] == ExitCode.OK
+    _, log, _ = semfed("audit list root --json")
+    assert [entry["type"] for entry in log["entries"]] == [
+        "key.created",
+        "roster.signed",
+        "member.invited",
+        "member.added",
+        "roster.signed",
+        "member.refused",
+        "member.rotated",
+        "roster.signed",
+        "member.revoked",
+        "roster.signed",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("federation add-member root north/member.record", "SF335"),
+        ("federation revoke root south --reason left", "SF306"),
+        ("federation invite root North --out token", "SF105"),
+        ("federation invite root north --out nowhere/token", "SF102"),
+        ("federation invite root north --out passphrase", "SF123"),
+        ("federation invite nowhere north --out token", "SF102"),
+    ],
+)
+def test_a_refused_change_of_members_has_its_code_and_changes_nothing(home, semfed, line, code) -> None:
+    """No roster, no token."""
+    found(semfed)
+    semfed(f"{MEMBER} --member north --role client --out north")
+    assert semfed(f"{line} {WITH} --json")[1]["error"]["code"] == code
+    assert semfed("federation roster root --json")[1]["sequence"] == 1
+    assert not (home / "token").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "code"), [("no token", 0o600, "SF104"), ("A" * 43, 0o644, "SF122"), ("", 0o600, "SF104")]
+)
+def test_a_token_file_that_is_none_or_open_to_others_is_refused(home, semfed, content, mode, code) -> None:
+    """Before a request is written."""
+    semfed(f"{MEMBER} --member north --role client --out north")
+    (home / "token").write_text(content)
+    (home / "token").chmod(mode)
+    assert semfed("keys enrol north --token-file token --json")[1]["error"]["code"] == code
+    assert not (home / "north/enrolment.request").exists()
+
+
+def test_a_root_that_replaces_another_begins_above_its_rosters(home, semfed) -> None:
+    """Whoever saw the old root's newest roster takes the new one's first."""
+    assert found(semfed, "--sequence 100")["sequence"] == 100
+    semfed(f"{MEMBER} --member north --role client --out north")
+    _, added, _ = semfed(f"federation add-member root north/member.record --without-token {WITH} --json")
+    assert added["sequence"] == 101

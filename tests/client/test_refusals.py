@@ -82,6 +82,28 @@ def test_a_roster_that_went_back_is_refused(world: World) -> None:
         assert caught.value.code == "SF322"
 
 
+def test_a_roster_that_was_forked_is_refused(world: World) -> None:
+    """One sequence, one roster: another one under the sequence that was seen is SF322, in another process too."""
+    world.open_round()
+    with world.client(mechanism=UNSAFE) as client:
+        client.join(ROUND)
+    fork = world.federation.sign_roster(1, revoked=["hill"])
+    with world.client(
+        mechanism=UNSAFE, transport=Altering(world.federation.transport(), roster=lambda _: fork)
+    ) as client:
+        with pytest.raises(PeerError) as caught:
+            client.join(ROUND)
+        assert caught.value.code == "SF322"
+
+
+def test_a_new_key_is_logged_when_it_is_first_used(world: World) -> None:
+    """Once, however often the site is opened."""
+    for _ in range(2):
+        with world.client(mechanism=UNSAFE) as client:
+            loaded = [row.event for row in client.site.audit.entries(0, 99) if row.event.type == "key.loaded"]
+            assert [event.target for event in loaded] == [client.site.keys.signing.key_id]
+
+
 def test_a_revoked_site_is_told_so(world: World) -> None:
     """SF306 at once, from the next roster on."""
     world.open_round()

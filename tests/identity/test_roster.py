@@ -17,7 +17,7 @@ from semfed_secure.identity.root import FederationRoot
 from semfed_secure.identity.roster import Revocation, Roster, roster_records, sign_roster, verify_roster
 from semfed_secure.ids import sha256
 from semfed_secure.wire import cbor
-from semfed_secure.wire.cose import MessageType, parse_signed
+from semfed_secure.wire.cose import MessageType, encode_signed, parse_signed
 from tests.identity.identity_examples import (
     DAY,
     HUB,
@@ -111,6 +111,17 @@ def test_step_2_the_threshold_decides(count) -> None:
 def test_step_2_one_root_key_counts_once() -> None:
     """Two signatures of the same key are not two keys."""
     refused(resigned(lambda payload: None, [ROOT_KEYS[0], ROOT_KEYS[0]]))
+
+
+def test_step_2_half_of_a_root_signature_is_none() -> None:
+    """A root key counts with both of its algorithms, and a half that is dropped or doubled spoils the roster."""
+    for kept in ([0, 1, 2], [0, 1, 3], [0, 2], [0, 1, 2, 2], [0, 1, 0, 1]):
+
+        def strip(value, kept=kept) -> None:
+            envelope = parse_signed(value[2], limits=WIDE)
+            value[2] = encode_signed(replace(envelope, signatures=tuple(envelope.signatures[at] for at in kept)))
+
+        refused(altered(strip))
 
 
 def test_step_2_signatures_of_strangers_are_refused() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from semfed_secure.errors import ConfigurationError, IntegrityError
 from semfed_secure.ids import RoundId
+from semfed_secure.server.round import RoundState
 from semfed_secure.server.round_keys import ROUND_KEYS, RoundKeys
 from semfed_secure.units import OutputKind
 from tests.server.rounds import HUB, ROUND, commit, contribute, receipt_of
@@ -65,7 +66,6 @@ def test_an_aborted_round_leaves_no_key(world: World) -> None:
     """The reason does not matter."""
     world.open()
     world.server.abort_round(ROUND, "operator's choice")
-    world.server.advance()
     assert files(world) == []
     assert key_events(world)[-1] == ("key.destroyed", ROUND)
 
@@ -110,7 +110,7 @@ def test_destroying_writes_over_the_file_before_its_name_goes(world: World, monk
 def test_a_crash_between_the_deed_and_its_entry_is_made_good(world: World) -> None:
     """The key is gone, the log does not say so yet: the next start writes it, once."""
     world.open()
-    world.server.abort_round(ROUND, "stop")
+    world.server._transitions.abort(ROUND, RoundState.COLLECTING, "SF403", "stop")
     world.context.round_keys.destroy(ROUND)
     for _ in range(2):
         world.restart()
