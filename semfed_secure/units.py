@@ -72,4 +72,6 @@ class PrivacyDeclaration:
     unit: PrivacyUnit
     relation: Relation
     accountant: str
-    parameters: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, str] = field(
+        default_factory=dict, hash=False
+    )  # a mapping has none; it counts for equality

@@ -7,6 +7,7 @@ Private keys are 32 bytes per algorithm; they never show their material (`semfed
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from semfed_secure.crypto.kems import SECRET_BYTES
@@ -45,7 +46,7 @@ class VerificationKey:
     @property
     def key_id(self) -> KeyId:
         """``sha256:`` of the encoded key; covers the suite, and every part with its algorithm."""
-        return KeyId(hex_digest(sha256(self.encode())))
+        return _id_of(self)
 
     @property
     def algorithms(self) -> tuple[Algorithm, ...]:
@@ -165,7 +166,7 @@ class SealingKey:
     @property
     def key_id(self) -> KeyId:
         """``sha256:`` of the encoded key."""
-        return KeyId(hex_digest(sha256(self.encode())))
+        return _id_of(self)
 
     @property
     def overhead_bytes(self) -> int:
@@ -243,6 +244,11 @@ class OpeningKey(PrivateKey):
     def hpke_key(self) -> KemPrivate:
         """This key as the HPKE implementation wants it."""
         return self._hpke_key
+
+
+@lru_cache(maxsize=1_024)  # a message is looked at several times, and each time it is asked whose it is
+def _id_of(key: VerificationKey | SealingKey) -> KeyId:
+    return KeyId(hex_digest(sha256(key.encode())))
 
 
 def _pack_algorithm(algorithm: Algorithm) -> Value:

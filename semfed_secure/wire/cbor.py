@@ -18,9 +18,8 @@ from semfed_secure.errors import PeerError
 Value: TypeAlias = "int | bytes | str | bool | Sequence[Value] | Mapping[int, Value] | Mapping[str, Value] | None"
 
 _UINT, _NEGATIVE, _BYTES, _TEXT, _ARRAY, _MAP, _TAG = range(7)
-_ARGUMENT_BYTES = {24: 1, 25: 2, 26: 4, 27: 8}
-# The smallest argument that may use each width: RFC 8949 4.2.1 asks for the shortest head.
-_SMALLEST_ARGUMENT = {24: 24, 25: 1 << 8, 26: 1 << 16, 27: 1 << 32}
+# Bytes of each wider argument, and the smallest that may use them: RFC 8949 4.2.1 asks for the shortest head.
+_ARGUMENTS = {24: (1, 24), 25: (2, 1 << 8), 26: (4, 1 << 16), 27: (8, 1 << 32)}
 _SIMPLE_VALUES = frozenset({0xF4, 0xF5, 0xF6})  # false, true, null
 _AS_THEY_ARE = frozenset({str, bytes, bool, type(None)})
 MAX_INTEGER = (1 << 64) - 1
@@ -135,10 +134,10 @@ def _encoding_order(key: Any) -> tuple[int, int | bytes]:
 class _Scanner:
     """Walks the heads of one item and refuses everything outside the deterministic subset."""
 
-    __slots__ = ("_data", "_items_left", "_max_depth")
+    __slots__ = ("_data", "_items_left", "_max_depth", "_size")
 
     def __init__(self, data: bytes, limits: Limits) -> None:
-        self._data = data
+        self._data, self._size = data, len(data)
         self._items_left = limits.max_items
         self._max_depth = limits.max_depth
 
@@ -147,46 +146,44 @@ class _Scanner:
         self._items_left -= 1
         if self._items_left < 0:
             _malformed("more data items than the limit")
-        major, argument, end = self._head(start)
-        if major <= _NEGATIVE:
-            return end
-        if major <= _TEXT:
-            if argument > len(self._data) - end:
-                _malformed("a string longer than its message")
-            return end + argument
-        if major <= _MAP:
-            return self._container(major, argument, end, depth + 1)
-        if major == _TAG:
-            _malformed("a tag")
-        return end  # a simple value, which `_head` has checked
-
-    def _head(self, start: int) -> tuple[int, int, int]:
-        """Major type, argument, and end of the head at ``start``."""
-        if start >= len(self._data):
+        if start >= self._size:
             _malformed("a message that ends early")
-        first = self._data[start]
-        major, info = first >> 5, first & 0x1F
+        first, end = self._data[start], start + 1
+        major, argument = first >> 5, first & 0x1F
         if major > _TAG:
             if first not in _SIMPLE_VALUES:
                 _malformed("a float, a break, or an unknown simple value")
-            return major, 0, start + 1
-        if info < 24:
-            return major, info, start + 1
-        if info not in _ARGUMENT_BYTES:
+            return end
+        if argument >= 24:
+            argument, end = self._wide_argument(argument, end)
+        if major <= _NEGATIVE:
+            return end
+        if major <= _TEXT:
+            if argument > self._size - end:
+                _malformed("a string longer than its message")
+            return end + argument
+        if major == _TAG:
+            _malformed("a tag")
+        return self._container(major, argument, end, depth + 1)
+
+    def _wide_argument(self, info: int, start: int) -> tuple[int, int]:
+        """The argument that follows its head's first byte, and where it ends."""
+        if info not in _ARGUMENTS:
             _malformed("an indefinite or reserved length")
-        end = start + 1 + _ARGUMENT_BYTES[info]
-        if end > len(self._data):
+        width, smallest = _ARGUMENTS[info]
+        end = start + width
+        if end > self._size:
             _malformed("a message that ends early")
-        argument = int.from_bytes(self._data[start + 1 : end], "big")
-        if argument < _SMALLEST_ARGUMENT[info]:
+        argument = int.from_bytes(self._data[start:end])
+        if argument < smallest:
             _malformed("a head that is not the shortest")
-        return major, argument, end
+        return argument, end
 
     def _container(self, major: int, count: int, start: int, depth: int) -> int:
         if depth > self._max_depth:
             _malformed("deeper nesting than the limit")
         # Every item takes at least one byte: a huge count is refused here, before the walk.
-        if count * (2 if major == _MAP else 1) > min(len(self._data) - start, self._items_left):
+        if count * (2 if major == _MAP else 1) > min(self._size - start, self._items_left):
             _malformed("a container longer than its message or the limit")
         if major == _MAP:
             return self._map(count, start, depth)
@@ -200,7 +197,7 @@ class _Scanner:
         kinds: set[bool] = set()
         previous = b""
         for _ in range(count):
-            major = self._data[start] >> 5 if start < len(self._data) else _UINT
+            major = self._data[start] >> 5 if start < self._size else _UINT
             if major == _BYTES or major > _TEXT:
                 _malformed("a map key that is neither an integer nor text")
             kinds.add(major == _TEXT)

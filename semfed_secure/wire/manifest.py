@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from semfed_secure.ids import Digest, FederationId, KeyId, RoundId, hex_digest, sha256
@@ -118,7 +119,7 @@ class RoundManifest:
     @property
     def digest(self) -> Digest:
         """SHA-256 of the encoded manifest: the name of this round's terms."""
-        return sha256(encode_manifest(self))
+        return _digest_of(self)
 
     @property
     def ends_at_ms(self) -> int:
@@ -129,6 +130,11 @@ class RoundManifest:
     def recipient_key_id(self) -> KeyId:
         """The id of `recipient_key`, which contributions name."""
         return KeyId(hex_digest(sha256(self.recipient_key)))
+
+
+@lru_cache(maxsize=64)  # every contribution to a round is held against it
+def _digest_of(manifest: RoundManifest) -> Digest:
+    return sha256(encode_manifest(manifest))
 
 
 def encode_manifest(manifest: RoundManifest) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from semfed_secure.ids import Digest, FederationId, KeyId, MemberId, RoundId, sha256
 from semfed_secure.units import Mechanism, OutputKind, PrivacyDeclaration, PrivacyUnit, Relation
@@ -80,7 +81,12 @@ class ContributionStatement:
     @property
     def digest(self) -> Digest:
         """SHA-256 of the encoded statement: the name of this contribution."""
-        return sha256(encode_statement(self))
+        return _digest_of(self)
+
+
+@lru_cache(maxsize=64)  # it is asked for at every step that somebody takes with a contribution
+def _digest_of(statement: ContributionStatement) -> Digest:
+    return sha256(encode_statement(statement))
 
 
 def encode_statement(statement: ContributionStatement) -> bytes:
@@ -111,7 +117,7 @@ def commit(salt: bytes, payload: bytes) -> bytes:
 
     Binding (one payload per commitment) and hiding (the salt is secret until the payload is opened).
     """
-    return hmac.new(salt, payload, hashlib.sha256).digest()
+    return hmac.digest(salt, payload, hashlib.sha256)
 
 
 _PRIVACY = record(
