@@ -52,6 +52,25 @@ def write(directory: Path, text: str) -> Path:
     return path
 
 
+def test_the_signer_of_a_token_is_named_beside_the_keys(tmp_path: Path) -> None:
+    """Its address, and the file of its PIN beside the site file."""
+    text = WHOLE.replace('keys = "keys"', 'keys = "keys"\nsigner = "hsm:1?label=st-mary"\nsigner_pin_file = "pin"')
+    identity = load_site_config(write(tmp_path, text)).identity
+    assert identity.signer == "hsm:1?label=st-mary"
+    assert identity.signer_pin_file == tmp_path.resolve() / "pin"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    ['signer = "k.pem"', 'signer = "file2:k.pem"', "signer = 1", 'signer_pin_file = "pin"', 'signer_pin = "1234"'],
+)
+def test_a_signer_of_another_form_and_a_pin_without_one_are_refused(tmp_path: Path, fields: str) -> None:
+    """SF101 names the section; a PIN itself has no place in the file."""
+    with pytest.raises(ConfigurationError, match="identity") as caught:
+        load_site_config(write(tmp_path, WHOLE.replace('keys = "keys"', f'keys = "keys"\n{fields}')))
+    assert caught.value.code == "SF101"
+
+
 def test_a_whole_file_loads(tmp_path: Path) -> None:
     """Every section is read; epsilon and delta are exact decimals."""
     config = load_site_config(write(tmp_path, WHOLE + "[model.settings]\nthreads = 1\n"))
