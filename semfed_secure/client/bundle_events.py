@@ -85,10 +85,10 @@ def sent_event(row: OutboxRow, site: Site) -> Event:
 
 def receipt_event(receipt: Receipt, row: OutboxRow, site: Site) -> Event:
     """The server's verified answer, with the number of its own log entry."""
-    admitted = receipt.outcome is Outcome.ADMITTED
+    refused = receipt.outcome is Outcome.REJECTED
     return Event(
         type=EventType.RECEIPT_RECEIVED,
-        outcome="success" if admitted else "denied",
+        outcome="denied" if refused else "success",
         actor=site.member_id,
         round_id=row.round_id,
         peer=site.server_id,

@@ -1,7 +1,7 @@
 """Kills a site with SIGKILL at one numbered step after the other, each time in a process of its own.
 
-``python -m tests.client.crash_driver DIRECTORY MECHANISM STEP…`` prints one JSON line. Children are forked before any
-thread exists; each opens the site by itself, as the next pod of a pipeline would.
+``python -m tests.client.crash_driver DIRECTORY KIND MECHANISM STEP…`` prints one JSON line. Children are forked before
+any thread exists; each opens the site by itself, as the next pod of a pipeline would.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from semfed_secure.clock import SystemClock
 from semfed_secure.ids import RoundId, sha256
 from semfed_secure.privacy.histogram import release_histogram
 from semfed_secure.testing import TransportWrapper
-from semfed_secure.units import Mechanism
-from tests.client.world import World, charges, outbox, records
+from semfed_secure.units import Mechanism, OutputKind
+from tests.client.world import OPEN_PROMPTS, PROMPTS, Words, World, charges, outbox, records
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,13 +57,14 @@ def take_part(world: World, name: str, mechanism: Mechanism, *, die_at: str | No
     transport = Recording(world, name)
     with world.client("bay", mechanism=mechanism, transport=transport, on_step=on_step, **SETTINGS) as client:
         joined = client.join(name)
-        if mechanism is Mechanism.DP_SGD:
+        if mechanism is Mechanism.DP_SGD and joined.manifest.kind is OutputKind.VOTES:
             joined.train(records("bay"))
-        receipt = joined.contribute(records=records("bay", entities=600))
+        joined.contribute(records=records("bay", entities=600))
         if world.federation.coordinator.store.head(RoundId(name)).state == "collecting":
             world.federation.close_round(name)
-        learned = joined.learn(joined.wait_for_consensus())
-        return {"receipt": str(receipt.outcome), "kept": learned.kept, **traces(client, world, name)}
+        learned = joined.learn(joined.wait_for_consensus(timeout_seconds=10))
+        outcome = joined.receipt.outcome if joined.receipt is not None else None
+        return {"receipt": str(outcome), "kept": learned.kept, **traces(client, world, name)}
 
 
 def traces(client: Client, world: World, name: str) -> dict[str, Any]:
@@ -82,19 +83,25 @@ def traces(client: Client, world: World, name: str) -> dict[str, Any]:
     }
 
 
-def crash_through(directory: Path, mechanism: Mechanism, steps: Sequence[str]) -> dict[str, Any]:
+def crash_through(directory: Path, kind: OutputKind, mechanism: Mechanism, steps: Sequence[str]) -> dict[str, Any]:
     """One round in which a new process is killed at each of ``steps`` in turn, and the last one finishes it."""
     name = f"killed-{mechanism.value.replace('_', '-')}"
-    opening = World(directory, clock=SystemClock())
-    opening.open_round(name, min_clients=1, closes_in_seconds=3600)
+    opening = world_at(directory)
+    prompts = OPEN_PROMPTS if kind is OutputKind.TEXT else PROMPTS
+    opening.open_round(name, prompts, kind=kind, min_clients=1, closes_in_seconds=3600)
     _warm_up(opening, mechanism)
     opening.federation.close()
     survived = [step for step in steps if not _killed_at(step, directory, name, mechanism)]
-    world = World(directory, clock=SystemClock())
+    world = world_at(directory)
     result = take_part(world, name, mechanism, die_at=None)
     world.federation.close()
     verdict = verify_log(directory / "federation" / "sites" / "bay" / "state" / DATABASE_FILE, key=None)
     return {"survived": survived, "log_entries": verdict.size, **result}
+
+
+def world_at(directory: Path) -> World:
+    """The federation there, as another process finds it."""
+    return World(directory, clock=SystemClock(), embedder=Words())
 
 
 def _warm_up(world: World, mechanism: Mechanism) -> None:
@@ -102,7 +109,7 @@ def _warm_up(world: World, mechanism: Mechanism) -> None:
     if mechanism is Mechanism.DP_SGD:
         with world.client("bay", mechanism=mechanism, **SETTINGS) as client:
             plan_for(client.site)
-    else:
+    elif mechanism is Mechanism.RECORD_HISTOGRAM:
         release_histogram([("a", 0, 0), ("b", 0, 0)], (1, 1), sigma=1)
 
 
@@ -110,7 +117,7 @@ def _killed_at(step: str, directory: Path, name: str, mechanism: Mechanism) -> b
     """Whether a child that goes on where the last one fell was itself killed at ``step``."""
     child = os.fork()
     if child == 0:
-        take_part(World(directory, clock=SystemClock()), name, mechanism, die_at=step)
+        take_part(world_at(directory), name, mechanism, die_at=step)
         os._exit(0)
     _, status = os.waitpid(child, 0)
     return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
@@ -118,8 +125,9 @@ def _killed_at(step: str, directory: Path, name: str, mechanism: Mechanism) -> b
 
 def main(arguments: Sequence[str]) -> int:
     """Crash through the steps that are asked for."""
-    directory, mechanism, *steps = arguments
-    result = crash_through(Path(directory), Mechanism(mechanism), [step.replace("-", " ") for step in steps])
+    directory, kind, mechanism, *steps = arguments
+    named = [step.replace("-", " ") for step in steps]
+    result = crash_through(Path(directory), OutputKind(kind), Mechanism(mechanism), named)
     sys.stdout.write(json.dumps(result) + "\n")
     return 0
 
