@@ -45,7 +45,10 @@ def scan(text: str) -> tuple[Finding, ...]:
 
 
 def _candidates(folded: Normalised) -> Iterator[tuple[str, int, int]]:
+    present = set(folded.text)
     for row in ROWS:
+        if row.needs and row.needs.isdisjoint(present):
+            continue
         place = 0
         while match := row.pattern.search(folded.text, place):
             start, value = match.start("v"), match["v"]

@@ -26,6 +26,8 @@ class Row:
     check: Callable[[str], bool] | None = None
     grouped: bool = False
     """Written in groups, so that a neighbour's group may look like one more: parts of a match are checked too."""
+    needs: frozenset[str] = frozenset("0123456789")
+    """A text that holds none of these characters holds no match, and need not be searched; empty where any may."""
 
 
 def _row(
@@ -35,8 +37,9 @@ def _row(
     *,
     cased: bool = False,
     grouped: bool = False,
+    needs: str = "0123456789",
 ) -> Row:
-    return Row(kind, re.compile(pattern, 0 if cased else re.IGNORECASE), check, grouped)
+    return Row(kind, re.compile(pattern, 0 if cased else re.IGNORECASE), check, grouped, frozenset(needs))
 
 
 def _bare(check: Callable[[str], bool]) -> Callable[[str], bool]:
@@ -74,12 +77,13 @@ _MBI_LETTER, _MBI_ANY = "[AC-HJKMNP-RT-Y]", "[AC-HJKMNP-RT-Y0-9]"
 
 ROWS: tuple[Row, ...] = (
     # web and mail
-    _row(Kind.EMAIL, r"(?<![\w.+-])(?P<v>[\w.%+-]{1,64}@[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63}){1,6})"),
+    _row(Kind.EMAIL, r"(?<![\w.+-])(?P<v>[\w.%+-]{1,64}@[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63}){1,6})", needs="@"),
     _row(
         Kind.EMAIL,
         rf"(?<![\w.+-])(?P<v>[\w.%+-]{{1,64}}{_AT}[a-z0-9-]{{1,63}}(?:(?:\.|{_DOT})[a-z0-9-]{{1,63}}){{1,6}})",
+        needs="([{",
     ),
-    _row(Kind.URL, r"(?P<v>(?:https?://|ftp://|www\.)[^\s<>\"']{3,2000})"),
+    _row(Kind.URL, r"(?P<v>(?:https?://|ftp://|www\.)[^\s<>\"']{3,2000})", needs=":."),
     # cards
     _row(Kind.CARD_TRACK, r"(?P<v>%b\d{13,19}\^[^?\n]{2,80}|;\d{13,19}=\d{4,30})"),
     _row(Kind.CARD, r"(?<!\d)(?P<v>[2-6](?:[ -]?\d){12,18})(?!\d)", _bare(checksums.card), grouped=True),
@@ -109,6 +113,7 @@ ROWS: tuple[Row, ...] = (
         rf"\b(?i:(?:bic|swift)\b(?:[ /](?:bic|swift|code))?{_IS})(?P<v>[A-Z]{{6}}[A-Z0-9]{{2}}(?:[A-Z0-9]{{3}})?)\b",
         checksums.bic,
         cased=True,
+        needs="",
     ),
     _row(Kind.ABA_ROUTING, rf"\b(?:aba|rtn|routing)(?: transit)?{_IS}(?P<v>\d{{9}})\b", checksums.aba),
     # people's numbers
@@ -141,9 +146,9 @@ ROWS: tuple[Row, ...] = (
         Kind.MRN, rf"\b(?:mrn|(?:medical|health) record|patient{_NUMBER}|chart{_NUMBER}|hospital{_NUMBER}){_IS}{_VALUE}"
     ),
     # vehicles, devices, licences
-    _row(Kind.VEHICLE_ID, r"\b(?P<v>[A-HJ-NPR-Z0-9]{17})\b", checksums.vin),
+    _row(Kind.VEHICLE_ID, r"\b(?P<v>[A-HJ-NPR-Z0-9]{17})\b", checksums.vin, needs=""),
     _row(Kind.VEHICLE_ID, rf"\b(?:licen[cs]e plate|plate{_NUMBER}|vin){_IS}{_VALUE}"),
-    _row(Kind.DEVICE_ID, r"\b(?P<v>[0-9a-f]{2}(?:[:-][0-9a-f]{2}){5})\b"),
+    _row(Kind.DEVICE_ID, r"\b(?P<v>[0-9a-f]{2}(?:[:-][0-9a-f]{2}){5})\b", needs=":-"),
     _row(Kind.DEVICE_ID, rf"\b(?:imei|udi|serial{_NUMBER}?|device{_NUMBER}|s/n){_IS}{_VALUE}"),
     _row(
         Kind.LICENCE,
@@ -157,7 +162,12 @@ ROWS: tuple[Row, ...] = (
     ),
     # network
     _row(Kind.IP_ADDRESS, r"(?<![\d.])(?P<v>\d{1,3}(?:\.\d{1,3}){3})(?![\d]|\.\d)", checksums.ip_address),
-    _row(Kind.IP_ADDRESS, r"(?<![\w:])(?P<v>[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){3,7})(?![\w:])", checksums.ip_address),
+    _row(
+        Kind.IP_ADDRESS,
+        r"(?<![\w:])(?P<v>[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){3,7})(?![\w:])",
+        checksums.ip_address,
+        needs=":",
+    ),
     # telephones: separated, international, or after a label
     _row(
         Kind.PHONE,

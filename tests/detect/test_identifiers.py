@@ -6,10 +6,12 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from semfed_secure.detect import DETECTOR, Finding, Kind, scan, summarise
+from semfed_secure.detect.normalise import normalise
+from semfed_secure.detect.patterns import ROWS, Row
 from tests.detect.probe import CLEAN, FOUND
 
 ASSETS = Path(__file__).parent / "assets"
@@ -93,6 +95,15 @@ def test_neighbours_do_not_hide_an_identifier(example: tuple[str, str], before: 
     kind, sentence = example
     text, *_ = marked(sentence)
     assert kind in {finding.kind for finding in scan(f"{before} {text} {after}")}
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.needs], ids=lambda row: row.kind.value)
+@given(st.data())
+@settings(max_examples=4, suppress_health_check=list(HealthCheck), deadline=None)
+def test_a_row_that_is_not_searched_could_have_found_nothing(row: Row, data: st.DataObject) -> None:
+    """A text with a match of a row's pattern holds one of the characters without which the row is passed over."""
+    text = normalise(data.draw(st.from_regex(row.pattern))).text
+    assert row.pattern.search(text) is None or not row.needs.isdisjoint(text)
 
 
 @pytest.mark.parametrize("second", ["5500 0000 0000 0004", "378282246310005"])
