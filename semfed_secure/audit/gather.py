@@ -24,7 +24,7 @@ _BUDGET = frozenset({EventType.BUDGET_RESERVED, EventType.BUDGET_REFUSED})
 _RECEIVED = frozenset({EventType.BUNDLE_ADMITTED, EventType.BUNDLE_REJECTED})
 _ROUNDS = frozenset({EventType.ROUND_OPENED, EventType.ROUND_CLOSED, EventType.ROUND_ABORTED})
 _POLICY = frozenset({EventType.POLICY_LOADED, EventType.POLICY_REJECTED})
-_TRUST = frozenset({EventType.KEY_CREATED, EventType.KEY_LOADED, EventType.MEMBER_ADDED})
+_TRUST = frozenset(kind for kind in EventType if kind.startswith(("key.", "member.", "roster.")))
 _DELIVERY = frozenset({EventType.BUNDLE_SENT, EventType.RECEIPT_RECEIVED})
 
 
@@ -99,7 +99,7 @@ class Gathered:
             self.approvals[event.round_id or ""] = tuple(approvals)
         if event.type in _POLICY:
             self._policy(entry, early=early)
-        if event.type in _TRUST and not early:
+        if event.type in _TRUST and event.round_id is None and not early:  # every round has a key: the log lists those
             self.trust.append(entry)
         if not early:
             self._sort(entry)

@@ -148,14 +148,14 @@ def policies_section(gathered: Gathered) -> Section:
 def trust_section(gathered: Gathered) -> Section:
     """Keys and members."""
     if not gathered.trust:
-        text = "No key was created or loaded and no member was enrolled in this period."
+        text = "No key was created or loaded, and no member or roster changed in this period."
         return section("trust", "Keys and members", element("p", text))
     columns = [ENTRY, TIME, ("What", ""), ("Subject", ""), ("Identifiers", "")]
     rows = [
         [str(entry.seq), moment(entry.time), describe(entry.event), entry.event.target, _identifiers(entry.event)]
         for entry in gathered.trust
     ]
-    return section("trust", "Keys and members", table("Keys created or loaded, members enrolled", columns, rows))
+    return section("trust", "Keys and members", table("Keys, members and rosters", columns, rows))
 
 
 def timeline_section(gathered: Gathered) -> Section:
@@ -261,7 +261,7 @@ def _reasons(event: Event) -> Html:
 
 
 def _identifiers(event: Event) -> Html:
-    named = [event.details.get(key) for key in ("key_id", "record_digest")]
+    named = [event.details.get(key) for key in ("key_id", "record_digest", "roster_digest", "token_digest")]
     many = event.details.get("key_ids")
     return join(*(element("div", _code(value)) for value in [*named, *(many or [])] if value))
 

@@ -145,11 +145,15 @@ class Roster:
         )
 
     def revoked(self, record: MemberRecord, *, at: datetime) -> bool:
-        """Whether a revocation of ``record`` is in effect."""
+        """Whether a revocation of ``record`` is in effect: at the latest when the roster was issued that lists it.
+
+        So whoever holds the roster refuses the member at once, also if its own clock is behind the root's.
+        """
+        instant = max(to_ms(at), self.issued_at_ms)
         return any(
             revocation.member_id == record.member_id
             and record.sequence <= revocation.up_to_sequence
-            and revocation.at_ms <= to_ms(at)
+            and revocation.at_ms <= instant
             for revocation in self.revocations
         )
 

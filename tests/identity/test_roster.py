@@ -240,6 +240,12 @@ def test_a_revocation_refuses_from_its_instant_on() -> None:
     assert verified.revocations == (revocation,)
 
 
+def test_a_revocation_does_not_wait_for_a_clock_that_is_behind() -> None:
+    """The root signed it at noon: who holds that roster refuses the member, whatever its own clock says."""
+    verified = verify(roster(revocations=(Revocation("north", 1, to_ms(NOW), "key lost"),)))
+    assert who(verified, "north", at=NOW - DAY / 86_400) == "SF306"
+
+
 def test_a_new_record_is_not_touched_by_an_old_revocation() -> None:
     """A member comes back with new keys and a higher sequence."""
     renewed = member("north", 4, sequence=2)
