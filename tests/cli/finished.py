@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from semfed_secure.client.config import ServerSection
     from semfed_secure.server.service import Service
 
 SITE = "bay"
@@ -95,9 +96,10 @@ class Finished:
             app = create_app(service)
 
             class InProcess(HttpTransport):
-                def __init__(self, url: str, *, timeout_seconds: float) -> None:
+                @classmethod
+                def to(cls, server: ServerSection) -> InProcess:
                     client = TestClient(app, raise_server_exceptions=False)
-                    super().__init__(url, timeout_seconds=timeout_seconds, client=client, sleep=lambda _: None)
+                    return cls(server.url, client=client, sleep=lambda _: None)
 
             patch.setattr(session, "HttpTransport", InProcess)
             yield service
