@@ -13,6 +13,7 @@ from semfed_secure.cli import tls
 from semfed_secure.cli.output import JsonOption, emit, printable, table
 from semfed_secure.clock import SystemClock, SystemRandomness, from_ms, to_iso
 from semfed_secure.crypto.key_files import read_passphrase
+from semfed_secure.crypto.keys import Suite
 from semfed_secure.federation.office import found_office, open_office
 from semfed_secure.identity.enrolment import MAX_APPLICATION_BYTES
 from semfed_secure.identity.federation_files import ROOT_FILE, ROSTER_FILE, FederationDirectory
@@ -58,6 +59,7 @@ def init(
     sequence: Annotated[
         int, typer.Option("--sequence", min=1, help="Higher than that of any roster of the root that this replaces.")
     ] = 1,
+    suite: Annotated[Suite, typer.Option("--suite", help="The algorithms of the root keys.")] = Suite.HYBRID_PQ,
     passphrase_file: PassphraseFiles = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -71,6 +73,7 @@ def init(
         clock=SystemClock(),
         valid_for=timedelta(days=valid_days),
         sequence=sequence,
+        suite=suite,
     )
     document = _describe(FederationDirectory(directory), directory)
     emit(

@@ -17,6 +17,7 @@ from semfed_secure.audit.events import EventType
 from semfed_secure.audit.log import AuditLog
 from semfed_secure.clock import to_ms
 from semfed_secure.crypto.key_files import load_log_key, save_key
+from semfed_secure.crypto.keys import Suite
 from semfed_secure.crypto.log_keys import LogSigningKey
 from semfed_secure.crypto.private import Secret
 from semfed_secure.errors import ConfigurationError, PeerError
@@ -182,6 +183,7 @@ def found_office(
     clock: Clock,
     valid_for: timedelta,
     sequence: int = 1,
+    suite: Suite = Suite.HYBRID_PQ,
 ) -> None:
     """Generate root keys and the log's key, sign the first roster, which is empty, and begin the log.
 
@@ -199,6 +201,7 @@ def found_office(
         now=clock.now(),
         valid_for=valid_for,
         sequence=sequence,
+        suite=suite,
     )
     log_key = LogSigningKey.generate(f"{federation}/root")
     for number, passphrase in enumerate(hidden, 1):

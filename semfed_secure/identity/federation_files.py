@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from semfed_secure.clock import from_ms, to_iso, to_ms
 from semfed_secure.crypto.key_files import check_passphrase, load_signing_key, save_key
-from semfed_secure.crypto.keys import SigningKey
+from semfed_secure.crypto.keys import SigningKey, Suite
 from semfed_secure.crypto.private import Secret
 from semfed_secure.errors import ConfigurationError, PeerError
 from semfed_secure.identity.files import (
@@ -69,6 +69,7 @@ def found_federation(
     now: datetime,
     valid_for: timedelta,
     sequence: int = 1,
+    suite: Suite = Suite.HYBRID_PQ,
 ) -> list[SigningKey]:
     """Generate root keys, write the root file, and sign the first roster, which is empty; gives the keys.
 
@@ -85,7 +86,7 @@ def found_federation(
         raise ConfigurationError("SF105", f"1 or {root_keys} passphrases were expected, found {len(hidden)}")
     for passphrase in hidden:
         check_passphrase(passphrase)
-    keys = [SigningKey.generate() for _ in range(root_keys)]
+    keys = [SigningKey.generate(suite) for _ in range(root_keys)]
     root = FederationRoot(federation, threshold, tuple(key.public for key in keys))
     encoded = root.encode()  # refuses bad fields before anything is written
     make_private_directory(directory)

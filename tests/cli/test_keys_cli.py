@@ -10,6 +10,8 @@ import pytest
 
 from semfed_secure import cli
 from semfed_secure.errors import ExitCode
+from semfed_secure.identity.federation_files import load_root
+from semfed_secure.wire.cose import Algorithm
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,6 +69,20 @@ def test_keys_of_every_suite_are_created_and_rotated(home, semfed, options, suit
     assert (status, rotated["suite"]) == (ExitCode.OK, suite)
     assert rotated["algorithms"] == {"hybrid-pq": ["ED25519", "ML_DSA_65"], "nist-p256": ["ESP256"]}[suite]
     assert rotated["signing_key_ids"][1:] == created["signing_key_ids"]
+
+
+def test_a_federation_of_nist_p256_from_its_root_to_its_first_member(home, semfed) -> None:
+    """Root, roster and member without any other algorithm; the record is enrolled as ever."""
+    with_passphrase = "--passphrase-file passphrase --json"
+    status, _ = semfed(f"federation init root --id hospitals --suite nist-p256 {with_passphrase}")
+    assert status == ExitCode.OK
+    (key,) = load_root(home / "root" / "federation.root").keys
+    assert key.algorithms == (Algorithm.ESP256,)
+    assert semfed(f"{CREATE} --out keys --suite nist-p256")[0] == ExitCode.OK
+    assert semfed(f"federation invite root north --out token {with_passphrase}")[0] == ExitCode.OK
+    assert semfed("keys enrol keys --token-file token --json")[0] == ExitCode.OK
+    status, added = semfed(f"federation add-member root keys/enrolment.request {with_passphrase}")
+    assert (status, "north" in str(added)) == (ExitCode.OK, True)
 
 
 @pytest.mark.parametrize(
