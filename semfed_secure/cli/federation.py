@@ -59,7 +59,9 @@ def init(
     sequence: Annotated[
         int, typer.Option("--sequence", min=1, help="Higher than that of any roster of the root that this replaces.")
     ] = 1,
-    suite: Annotated[Suite, typer.Option("--suite", help="The algorithms of the root keys.")] = Suite.HYBRID_PQ,
+    suite: Annotated[
+        Suite, typer.Option("--suite", help="The algorithms of the root keys: hybrid-pq or nist-p256.")
+    ] = Suite.HYBRID_PQ,
     passphrase_file: PassphraseFiles = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -56,7 +56,9 @@ def create(
     sequence: Annotated[
         int, typer.Option("--sequence", min=1, help="Higher than that of any record before; for new keys.")
     ] = 1,
-    suite: Annotated[Suite, typer.Option("--suite", help="The algorithms of all its keys.")] = Suite.HYBRID_PQ,
+    suite: Annotated[
+        Suite, typer.Option("--suite", help="The algorithms of all its keys: hybrid-pq or nist-p256.")
+    ] = Suite.HYBRID_PQ,
     signer: Signer = None,
     signer_public_key: SignerPublicKey = None,
     signer_pin_file: SignerPinFile = None,
