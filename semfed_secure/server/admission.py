@@ -269,13 +269,13 @@ def _open_terms(unverified: UnverifiedContribution, context: AdmissionContext) -
     terms, statement = context.terms, unverified.statement
     if statement.federation != context.federation or statement.round_id != context.round_id or terms is None:
         _refuse(4, "a contribution to a known round of this federation was expected")
-    manifest, now_ms = terms.manifest, to_ms(context.now)
-    opening = terms.state is RoundState.OPENING
+    manifest, opening = terms.manifest, terms.state is RoundState.OPENING
+    if following(terms.state, happening_of(unverified.contribution, manifest.kind), manifest.kind) is None:
+        _refuse(4, "a contribution that follows from where the round stands was expected")
     closes = manifest.opening_ends_at_ms if opening else manifest.closes_at_ms
-    assert closes is not None  # INVARIANT: only rounds of texts are opened, and their manifests say until when
-    taken = following(terms.state, happening_of(unverified.contribution, manifest.kind), manifest.kind)
-    if taken is None or not manifest.opens_at_ms <= now_ms < closes:
-        _refuse(4, "a contribution to a round that is open for it now was expected")
+    assert closes is not None  # INVARIANT: the table opens only rounds of texts, and their manifests say until when
+    if not manifest.opens_at_ms <= to_ms(context.now) < closes:
+        _refuse(4, "a contribution to a round that is open now was expected")
     if opening and context.standing(statement.sender) != statement.digest:
         _refuse(4, "what was committed to in time was expected")
     return terms
