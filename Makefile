@@ -3,15 +3,17 @@
 #   make demo        a federation of hospitals on this machine, with a report       make demo-fast   the short one
 #   make test        everything that proves it                                      make lint        style and types
 #   make docs        the documentation site, and whether its generated pages are current
+#   make second-opinion   what other implementations of CBOR, COSE and HPKE say of our recorded messages
 
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name))))
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+SECOND := $(VENV)/second-opinion
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup models test demo demo-fast lint docs clean
+.PHONY: help setup models test second-opinion demo demo-fast lint docs clean
 
 help:
 	@sed -n '1,/^$$/s/^#  *//p' Makefile
@@ -34,6 +36,12 @@ models: setup
 
 test: models
 	$(BIN)/python -m pytest
+
+# In an environment of its own, without our code: cwt wants an older cbor2 than ours.
+second-opinion: tests/vectors/requirements.txt | $(BIN)/python
+	test -x $(SECOND)/bin/python || $(BIN)/python -m venv $(SECOND)
+	$(SECOND)/bin/python -m pip install --quiet --progress-bar off -r tests/vectors/requirements.txt
+	$(SECOND)/bin/python tests/vectors/second_opinion.py
 
 demo: setup
 	$(BIN)/semfed demo
