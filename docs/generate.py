@@ -13,10 +13,16 @@ from typing import TYPE_CHECKING, Any
 from semfed_secure import errors
 from semfed_secure.cli import SUB_COMMANDS
 from semfed_secure.client.config import SiteConfig
+from semfed_secure.client.progress import TRANSITIONS
+from semfed_secure.client.progress import RoundState as SiteState
 from semfed_secure.server.config import ServerConfig
+from semfed_secure.server.http.description import document
+from semfed_secure.server.http.schemas import everywhere
+from semfed_secure.server.round import FINAL, TABLE
+from semfed_secure.server.round import RoundState as ServerState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from pydantic import BaseModel
 
@@ -200,11 +206,88 @@ def _default(field: dict[str, Any]) -> str:
     return "" if default is None else f"`{json.dumps(default)}`"
 
 
+HTTP_INTRODUCTION = """\
+The same as an OpenAPI 3.1 document: [openapi.json](openapi.json), which a running server has at `/v1/openapi.json`. A
+test asks every route and holds every answer to it (`tests/server/test_description.py`).
+
+Signed messages are verified by whoever reads them; TLS only keeps strangers out. Every refusal is a problem document
+(RFC 9457) with the members `type`, `title`, `status` and, for what the [catalogue of errors](errors.md) names, `code`:
+no sentence, no field, and of a failed signature the same bytes whatever part of it failed. A request may be repeated:
+reads change nothing, and a repeated post gets the receipt that it got before. There are no partial downloads: in the
+demo all sites together send and fetch about 1 MB in both rounds ([measured](../explanation/measured.md)), and what
+was cut off is fetched again.
+"""
+
+
+def openapi_document() -> str:
+    """The description of the HTTP interface, as a server serves it."""
+    return json.dumps(document(), indent=1, ensure_ascii=False) + "\n"
+
+
+def http_page() -> str:
+    """Every route with its body and its answers."""
+    described = document()
+    common = {str(status): response for status, response in everywhere().items()}
+    parts = [NOTICE, "# The HTTP interface\n", HTTP_INTRODUCTION]
+    parts.append("Any request may also be told:\n\n| status | meaning |\n|---|---|")
+    parts += [f"| {status} | {_cell(response['description'])} |" for status, response in common.items()]
+    parts.append("")
+    for path, operations in described["paths"].items():
+        for method, operation in operations.items():
+            parts.append(f"## `{method.upper()} {path}`\n\n{operation['description']}\n")
+            if body := operation.get("requestBody"):
+                parts.append(f"Body: `{', '.join(body['content'])}`. {body['description']}\n")
+            parts.append("| status | body | meaning |\n|---|---|---|")
+            for status, response in operation["responses"].items():
+                if common.get(status) != response:
+                    kinds = ", ".join(f"`{kind}`" for kind in response.get("content", ()))
+                    parts.append(f"| {status} | {kinds} | {_cell(response['description'])} |")
+            parts.append("")
+    return "\n".join(parts)
+
+
+STATES_INTRODUCTION = """\
+Each side keeps one table of what may follow from what, and nothing else changes a round's state: the server's is
+`TABLE` in `semfed_secure/server/round.py`, a site's is `TRANSITIONS` in `semfed_secure/client/progress.py`. What a table
+does not have is refused by a code; every transition is on disk, with its audit entry, before anybody sees it. Tests
+walk every state with every input and every message (`tests/server/test_round.py`, `tests/server/test_flood.py`,
+`tests/client/test_progress.py`, `tests/client/test_state_walk.py`).
+"""
+
+
+def states_page() -> str:
+    """Both state machines, as diagrams made from the tables."""
+    server = [(row.before, row.following, row.happening, f" ({row.only})" if row.only else "") for row in TABLE]
+    site = [(before, following, step, "") for (before, step), following in TRANSITIONS.items()]
+    parts = [
+        NOTICE,
+        "# States of a round\n",
+        STATES_INTRODUCTION,
+        "## At the server\n",
+        "Where a kind stands in brackets, only rounds of that kind have the transition.\n",
+        _diagram(server, first=ServerState.ANNOUNCED, final=FINAL),
+        "## At a site\n",
+        "`open` is a step of rounds of texts: the site has seen the closed list of commitments with its own in it.\n",
+        _diagram(site, first=SiteState.NEW, final={SiteState.LEARNED, SiteState.ABORTED}),
+    ]
+    return "\n".join(parts)
+
+
+def _diagram(rows: Iterable[tuple[str, str, str, str]], *, first: str, final: Collection[str]) -> str:
+    """A table of transitions as Mermaid draws it."""
+    lines = [f"    {before} --> {following}: {happening}{note}" for before, following, happening, note in rows]
+    ends = [f"    {state} --> [*]" for state in sorted(final)]
+    return "\n".join(["```mermaid", "stateDiagram-v2", f"    [*] --> {first}", *lines, *ends, "```", ""])
+
+
 PAGES = {
+    "openapi.json": openapi_document,
+    "http-api.md": http_page,
     "errors.md": errors_page,
     "commands.md": commands_page,
     "site-file.md": site_file_page,
     "server-file.md": server_file_page,
+    "round-states.md": states_page,
 }
 
 
