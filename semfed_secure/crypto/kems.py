@@ -11,7 +11,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM768PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
-from semfed_secure.crypto.p256 import PUBLIC_BYTES as P256_PUBLIC_BYTES
 from semfed_secure.crypto.p256 import P256PrivateKey, P256PublicKey
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 SECRET_BYTES = 32
 """Of the private key of either: a seed, a scalar."""
 _TAG_BYTES = 16
-_MLKEM768_PUBLIC_BYTES, _X25519_PUBLIC_BYTES = 1_184, 32
+_MLKEM768_PUBLIC_BYTES = 1_184
 
 KemPublic: TypeAlias = hpke.MLKEM768X25519PublicKey | ec.EllipticCurvePublicKey
 KemPrivate: TypeAlias = hpke.MLKEM768X25519PrivateKey | ec.EllipticCurvePrivateKey
@@ -32,7 +31,6 @@ class Kem:
 
     Attributes:
         hpke: The HPKE suite.
-        public_bytes: Length of a raw public key.
         overhead: How much longer a sealed blob is than its plaintext.
         public: Loads a raw public key; ``ValueError`` if it is none.
         check: Raises ``ValueError`` for a public key that is none, or would make sealing weak.
@@ -41,7 +39,6 @@ class Kem:
     """
 
     hpke: hpke.Suite
-    public_bytes: int
     overhead: int
     public: Callable[[bytes], KemPublic]
     check: Callable[[bytes], object]
@@ -86,7 +83,6 @@ def _suite(kem: hpke.KEM) -> hpke.Suite:
 
 X_WING = Kem(
     hpke=_suite(hpke.KEM.MLKEM768_X25519),
-    public_bytes=_MLKEM768_PUBLIC_BYTES + _X25519_PUBLIC_BYTES,
     overhead=hpke.KEM.MLKEM768_X25519.enc_length() + _TAG_BYTES,
     public=_x_wing_public,
     check=_check_x_wing,
@@ -95,7 +91,6 @@ X_WING = Kem(
 )
 P256 = Kem(
     hpke=_suite(hpke.KEM.P256),
-    public_bytes=P256_PUBLIC_BYTES,
     overhead=hpke.KEM.P256.enc_length() + _TAG_BYTES,
     public=_p256_public,
     check=_p256_public,

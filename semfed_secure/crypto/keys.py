@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from semfed_secure.crypto.kems import SECRET_BYTES
 from semfed_secure.crypto.parts import SEED_BYTES, PrivatePart, PublicPart, SoftwarePart
 from semfed_secure.crypto.private import PrivateKey, Secret
 from semfed_secure.crypto.suites import MAX_PARTS, SUITES, Suite
@@ -267,11 +266,6 @@ def _of_one_row(key: VerificationKey) -> None:
         raise WireValueError(f"the algorithms of suite {key.suite} were expected")
 
 
-def _of_its_length(key: SealingKey) -> None:
-    if len(key.raw) != SUITES[key.suite].kem.public_bytes:
-        raise WireValueError(f"a sealing key of suite {key.suite} was expected")
-
-
 _PART = record(
     PublicPart,
     {1: ("algorithm", Codec(_pack_algorithm, _unpack_algorithm)), 2: ("raw", octets(32, 1_952))},
@@ -285,10 +279,6 @@ _VERIFICATION_KEY = Message(
 _SEALING_KEY = Message(
     "semfed/sealing-key",
     1,
-    record(
-        SealingKey,
-        {2: ("suite", choice(Suite)), 3: ("raw", octets(2 * SECRET_BYTES, KEY_LIMITS.max_bytes))},
-        _of_its_length,
-    ),
+    record(SealingKey, {2: ("suite", choice(Suite)), 3: ("raw", octets(1, KEY_LIMITS.max_bytes))}),
     KEY_LIMITS,
 )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from semfed_secure.crypto import key_files
 from semfed_secure.crypto.key_files import (
     Argon2Cost,
     load_log_key,
@@ -168,6 +169,18 @@ def test_the_file_tells_whose_key_it_is_without_a_passphrase(saved, kind) -> Non
     """Its public half stands in it, authentic once the passphrase opened it."""
     public = KEYS[kind][0].public.encode()
     assert (public if isinstance(public, bytes) else public.encode()) in saved.read_bytes()
+
+
+def test_a_file_that_names_another_public_half_is_refused(tmp_path, kind, monkeypatch) -> None:
+    """SF121, even where the passphrase vouches for the whole file."""
+    key, load = KEYS[kind]
+    other = type(key).generate(*({"x"} if kind == "log" else {key.public.suite}))
+    if kind == "signing_hybrid_p256":
+        other = SigningKey.from_secret(Suite.HYBRID_PQ, bytes(range(1, 65)), algorithms=_P256_IN_A_HYBRID)
+    described = key_files._describe(other)
+    monkeypatch.setattr(key_files, "_describe", lambda _: described)
+    save_key(tmp_path / "a.key", key, PASSPHRASE, cost=CHEAP)
+    assert code(load, tmp_path / "a.key", PASSPHRASE) == "SF121"
 
 
 def test_keys_of_different_kinds_do_not_mix(saved, kind) -> None:
