@@ -21,7 +21,7 @@ from semfed_secure.client.round import (
     verify_receipt,
     verify_round,
 )
-from semfed_secure.crypto.keys import SigningKey
+from semfed_secure.crypto.keys import OpeningKey, SigningKey, Suite
 from semfed_secure.crypto.signing import sign
 from semfed_secure.errors import ConsensusError, PeerError
 from semfed_secure.identity.member_files import load_member_keys
@@ -150,12 +150,13 @@ def test_step_3_another_member_cannot_announce(scene: Scene) -> None:
         ({"roster_sequence": 2}, "SF322"),
         ({"roster_digest": Digest(bytes(32))}, "SF322"),
         ({"recipient_key": bytes(1_300)}, "SF324"),
+        ({"recipient_key": OpeningKey.generate(Suite.NIST_P256).public.encode()}, "SF324"),
         ({"kind": OutputKind.EMBEDDING}, "SF324"),
         ({"aggregation": Aggregation.SPLIT}, "SF324"),
     ],
 )
 def test_steps_4_to_7_a_well_signed_lie_is_refused(scene: Scene, changes: dict[str, Any], code: str) -> None:
-    """Another federation, round, roster, recipient, or a kind that this client does not give."""
+    """Another federation, round, roster, recipient or suite to seal to, or a kind that this client does not give."""
     refused(code, lambda: scene.verify(manifest=scene.signed(**changes)))
 
 
