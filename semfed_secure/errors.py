@@ -80,7 +80,7 @@ CATALOGUE: dict[str, ErrorCode] = {
         ),
         SF125=(
             "signing key outside of the key files cannot be used",
-            "check its address, the token or service, and the file of its PIN; a wrong PIN may lock a token",
+            "check its address, the HSM or service, and the file of its PIN; wrong PINs lock an HSM",
         ),
         # -- SF13x models
         SF131=("model cannot be loaded", "give a directory or hub name that holds safetensors weights"),
@@ -157,9 +157,7 @@ CATALOGUE: dict[str, ErrorCode] = {
         SF345=("the server refused this side's TLS certificate", "have a current one issued; name it in `[server]`"),
         SF346=("TLS certificate names another member than the sender", "use the certificate of the member that signs"),
     ),
-    "SF347": ErrorCode(
-        "too many requests", "wait as long as `Retry-After` says", ExitCode.TRANSPORT, retryable=True
-    ),
+    "SF347": ErrorCode("too many requests", "wait as long as `Retry-After` says", ExitCode.TRANSPORT, retryable=True),
     "SF348": ErrorCode("server is busy or stopping", "try again in a moment", ExitCode.TRANSPORT, retryable=True),
     # -- SF4xx rounds ---------------------------------------------------------------------------
     "SF401": ErrorCode("round is not ready for this step", "try again later", ExitCode.NOT_READY, retryable=True),

@@ -116,7 +116,7 @@ class IdentitySection(Section):
         passphrase_file: Holds their passphrase; without it the variable ``SEMFED_PASSPHRASE`` does.
         signer: Where the classical half of the signing key lies if no key file holds it, such as
             ``hsm:1?label=north-clinic``, as it was given to ``semfed keys create``.
-        signer_pin_file: Holds the PIN of that token; read only by its owner.
+        signer_pin_file: Holds the PIN of that HSM; only its owner may read it.
     """
 
     keys: FilePath

@@ -33,9 +33,9 @@ Signer = Annotated[
     ),
 ]
 SignerPublicKey = Annotated[
-    Path | None, typer.Option("--signer-public-key", help="Its public half, PEM or DER, as the token exports it.")
+    Path | None, typer.Option("--signer-public-key", help="Its public half, PEM or DER, as the HSM exports it.")
 ]
-SignerPinFile = Annotated[Path | None, typer.Option("--signer-pin-file", help="Holds the PIN of the token.")]
+SignerPinFile = Annotated[Path | None, typer.Option("--signer-pin-file", help="Holds the PIN of the HSM.")]
 PassphraseFile = Annotated[
     Path | None,
     typer.Option("--passphrase-file", help="Holds the passphrase of the key files; else SEMFED_PASSPHRASE does."),
@@ -118,7 +118,7 @@ def rotate(
         str | None, typer.Option("--signer-before", help="Where the classical half of the key in use lies.")
     ] = None,
     signer_before_pin_file: Annotated[
-        Path | None, typer.Option("--signer-before-pin-file", help="Holds the PIN of that token.")
+        Path | None, typer.Option("--signer-before-pin-file", help="Holds the PIN of that HSM.")
     ] = None,
     passphrase_file: PassphraseFile = None,
     as_json: JsonOption = False,
