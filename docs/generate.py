@@ -248,9 +248,9 @@ def http_page() -> str:
 
 STATES_INTRODUCTION = """\
 Each side keeps one table of what may follow from what, and nothing else changes a round's state: the server's is
-`TABLE` in `semfed_secure/server/round.py`, a site's is `TRANSITIONS` in `semfed_secure/client/progress.py`. What a table
-does not have is refused by a code; every transition is on disk, with its audit entry, before anybody sees it. Tests
-walk every state with every input and every message (`tests/server/test_round.py`, `tests/server/test_flood.py`,
+`TABLE` in `semfed_secure/server/round.py`, a site's is `TRANSITIONS` in `semfed_secure/client/progress.py`. What no
+table has is refused by a code; every transition is on disk, with its audit entry, before anybody sees it. Tests walk
+every state with every input and every message (`tests/server/test_round.py`, `tests/server/test_flood.py`,
 `tests/client/test_progress.py`, `tests/client/test_state_walk.py`).
 """
 

@@ -187,7 +187,7 @@ def _status_text(document: dict[str, Any]) -> str:
         ("kind", document["kind"]),
         ("prompts", document["prompts"]),
         ("closes at", document["closes_at"]),
-        ("opening ends at", document["opening_ends_at"] or ""),
+        ("ends at", document["opening_ends_at"] or document["closes_at"]),
         ("expected", ", ".join(document["expected"])),
         ("committed", ", ".join(document["committed"])),
         ("admitted", ", ".join(document["admitted"])),
