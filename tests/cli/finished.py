@@ -19,11 +19,14 @@ from starlette.testclient import TestClient
 from semfed_secure import cli
 from semfed_secure.client import session
 from semfed_secure.client.transport import HttpTransport
+from semfed_secure.crypto.key_files import save_key
+from semfed_secure.crypto.log_keys import LogSigningKey
 from semfed_secure.errors import PeerError
 from semfed_secure.server.config import load_server_config
 from semfed_secure.server.http import create_app
 from semfed_secure.server.service import open_service
 from semfed_secure.testing import LocalFederation, SiteSettings
+from semfed_secure.testing.federation import PASSPHRASE
 from tests.client.world import CANDIDATES, PROMPTS, TEXTS, TRUTH, records
 from tests.llm import tiny
 
@@ -114,6 +117,7 @@ def finish(root: Path, monkeypatch: pytest.MonkeyPatch) -> Finished:
     """Found the federation and take it through its rounds."""
     local = LocalFederation(root, members=[SITE], prompt_sets=[PROMPTS])
     local.close()
+    save_key(root / "log-1.key", LogSigningKey.generate("test-federation/root"), PASSPHRASE)
     (root / "rosters").mkdir()
     shutil.copy(root / "roster", root / "rosters" / "0000001")
     tiny.write_model(root / "model")
@@ -125,6 +129,8 @@ def finish(root: Path, monkeypatch: pytest.MonkeyPatch) -> Finished:
         file.write(MODEL_SETTINGS)
     _write_lines(local.site(SITE) / "records.jsonl", [asdict(record) for record in records(SITE)])
     finished = Finished(root)
+    invite = ("federation", "invite", "{root}", "hill", "--out", "{root}/token")
+    finished.done(*invite, "--passphrase-file", "{root}/passphrase")
     _take_the_rounds(finished, monkeypatch)
     return finished
 

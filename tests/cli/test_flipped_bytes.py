@@ -22,12 +22,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 OURS, THEIRS = int(ExitCode.INTEGRITY), int(ExitCode.TRUST)
-HOME, STATE, SERVER = f"sites/{SITE}", f"sites/{SITE}/state", "server"
-DATABASES = {STATE: "site.db", SERVER: "server.db"}
+HOME, STATE, SERVER, OFFICE = f"sites/{SITE}", f"sites/{SITE}/state", "server", "."
+DATABASES = {STATE: "site.db", SERVER: "server.db", OFFICE: "root.db"}
 ENROL = ("federation", "add-member", "{root}", "--without-token", f"{{root}}/{HOME}/keys/member.record")
 COMMANDS = {
     "verify site": ("audit", "verify", f"{{root}}/{STATE}"),
     "verify server": ("audit", "verify", "{root}/server"),
+    "verify root": ("audit", "verify", "{root}"),
     "verify export": ("audit", "verify", "{root}/export"),
     "list": ("audit", "list", f"{{root}}/{STATE}"),
     "budget": ("budget", "show", "--config", f"{{root}}/{HOME}/site.toml"),
@@ -105,6 +106,8 @@ LOGS: dict[str, Case] = {
     "server-entry": (Cell(SERVER, "log_entry", "body"), "verify server", OURS, "SF501"),
     "server-entry-as-shown": (Cell(SERVER, "log_entry", "body"), "send again", THEIRS, "SF326"),
     "server-tree-as-shown": (Cell(SERVER, "log_node", "hash"), "send again", THEIRS, "SF323"),
+    "root-entry": (Cell(OFFICE, "log_entry", "body"), "verify root", OURS, "SF501"),
+    "root-checkpoint": (Cell(OFFICE, "log_head", "checkpoint"), "enrol", OURS, "SF503"),
     "server-checkpoint": (Cell(SERVER, "log_head", "checkpoint"), "close", OURS, "SF503"),
 }
 TRUST: dict[str, Case] = {
