@@ -36,7 +36,7 @@ FIRST_PAUSE_SECONDS = 0.2
 3 s and more in all, so that a restarting server is met again."""
 LONGEST_PAUSE_SECONDS = 30.0
 """The longest pause, whatever the server asks for."""
-PATIENCE_SECONDS = 90.0
+PATIENCE_SECONDS = 300.0
 """How long a server that says when to come again (``Retry-After``) is waited for, in all pauses together."""
 EXCHANGE_SECONDS = 600.0
 """The longest that one answer may take to arrive, however steadily it trickles."""

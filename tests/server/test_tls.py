@@ -6,6 +6,7 @@ import ipaddress
 import socket
 import ssl
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +16,7 @@ from semfed_secure.client.transport import HttpTransport
 from semfed_secure.errors import ConfigurationError, PeerError, SemfedError
 from semfed_secure.identity import tls
 from semfed_secure.ids import RoundId
-from semfed_secure.server.config import TlsSection
+from semfed_secure.server.config import LimitsSection, TlsSection
 from tests.server.serving import Authority, listening
 from tests.server.world import World, post
 
@@ -94,6 +95,24 @@ def test_a_certificate_that_names_no_member_of_this_federation_reads_nothing(
     with client(url, ours, ours.files(ours.issue_for(uri))) as transport, pytest.raises(PeerError) as caught:
         transport.roster()
     assert caught.value.fields["server_code"] == "SF346"
+
+
+def test_a_member_is_held_to_its_own_rate(tmp_path: Path, ours: Authority) -> None:
+    """Who asks too often waits as long as the server says; another member at the same address does not."""
+    world = World(tmp_path, limits=LimitsSection(member_rate=1, member_burst=2))
+    pauses: list[float] = []
+    with listening(world, tls=section(ours)) as (_, url):
+        with client(url, ours, ours.files(ours.issue("bay"))) as transport:
+            transport._sleep = lambda seconds: (pauses.append(seconds), time.sleep(seconds))
+            for _ in range(50):
+                assert transport.roster()
+                if pauses:
+                    break
+        assert len(pauses) >= 1
+        assert all(pause >= 1 for pause in pauses)
+        with client(url, ours, ours.files(ours.issue("hill"))) as transport:
+            transport._sleep = lambda _: pytest.fail("another member had to wait")
+            assert transport.roster()
 
 
 def test_without_a_certificate_nobody_gets_in(ours: Authority, url: str) -> None:
