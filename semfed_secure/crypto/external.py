@@ -1,7 +1,7 @@
-"""A classical signing key that never enters this process: in a PKCS#11 token, a key service, or another program's file.
+"""A classical signing key that never enters this process: in an HSM, a key service, or another program's file.
 
 `securesystemslib.signer` (extra ``hsm``) speaks to them; here its signatures become COSE's, each is verified before it
-is used, and what it raises becomes one code. Post-quantum keys stay in key files: few tokens sign with ML-DSA yet.
+is used, and what it raises becomes one code. Post-quantum keys stay in key files: few HSMs sign with ML-DSA yet.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SCHEMES = ("file2", "hsm", "awskms", "gcpkms", "azurekms", "hv")
 """A file of another program, PKCS#11, three clouds' key services, Vault."""
 _CHALLENGE = b"semfed-secure asks whether this key can be used"  # opens like no message that is ever signed
 _MAX_PUBLIC_FILE = 4 * 1024
-# PKCS#11 knows one log-in per process and token: two threads that sign must not meet.
+# PKCS#11 knows one log-in per process and HSM: two threads that sign must not meet.
 _ONE_AT_A_TIME = threading.Lock()
 
 
@@ -80,7 +80,7 @@ class SignerAddress:
 class ExternalPart(Undisclosed):
     """One algorithm's private key outside of this process.
 
-    A signature that it returns has been verified with the public half: a wrong key or a failing token is told here,
+    A signature that it returns has been verified with the public half: a wrong key or a failing HSM is told here,
     not by a peer.
     """
 
@@ -121,7 +121,7 @@ def check_uri(uri: str) -> str:
 
 
 def read_public_part(path: Path) -> PublicPart:
-    """Read a public key as tokens and key services export it: SubjectPublicKeyInfo, PEM or DER, P-256 or Ed25519.
+    """Read a public key as HSMs and key services export it: SubjectPublicKeyInfo, PEM or DER, P-256 or Ed25519.
 
     Raises:
         ConfigurationError: ``SF102`` cannot be read; ``SF104`` no such key.
@@ -161,7 +161,7 @@ def _find(address: SignerAddress, public: PublicPart) -> Signer:
 
 
 def _asked(address: SignerAddress, call: Callable[[], T]) -> T:
-    """What ``call`` returns; whatever a token, a service or the library for it raises, as our code."""
+    """What ``call`` returns; whatever an HSM, a service or the library for it raises, as our code."""
     try:
         return call()
     except ConfigurationError:

@@ -106,7 +106,7 @@ def save_key(path: Path, key: AnyKey, passphrase: bytes, *, cost: Argon2Cost | N
     """Write ``key`` to a new file that only its owner can read, sealed under ``passphrase``.
 
     The file is on disk, whole, when this returns; an existing file is never touched. Of a signing key it holds the
-    parts that lie in this process, not one in a token or key service.
+    parts that lie in this process, not one in an HSM or key service.
 
     Args:
         path: Where; its directory exists.

@@ -75,7 +75,7 @@ class VerificationKey:
 class SigningKey(PrivateKey):
     """The private keys of one suite: signs as one member.
 
-    The classical part may lie outside this process, in a token or a key service; the others never do.
+    The classical part may lie outside this process, in an HSM or a key service; the others never do.
     """
 
     __slots__ = ("_parts", "_public")
@@ -121,7 +121,7 @@ class SigningKey(PrivateKey):
             suite: Its suite.
             secret: The parts that do not lie outside.
             algorithms: Its algorithms; without them those that the suite's keys usually have.
-            outside: Its first part, in a token or a key service.
+            outside: Its first part, in an HSM or a key service.
 
         Raises:
             ValueError: ``secret`` is not one private key per algorithm.

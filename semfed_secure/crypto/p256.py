@@ -94,7 +94,7 @@ class P256PrivateKey(Undisclosed):
 
 
 def fixed_form(signature: bytes) -> bytes:
-    """``r || s`` with the lower ``s`` of a DER signature: COSE's form of what tokens and key services return.
+    """``r || s`` with the lower ``s`` of a DER signature: COSE's form of what HSMs and key services return.
 
     Raises:
         ValueError: ``signature`` is not DER, or not of this curve.

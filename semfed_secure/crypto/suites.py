@@ -22,7 +22,7 @@ class SuiteDefinition:
 
     Attributes:
         signatures: The algorithms of a signing key, in the order in which a message carries their signatures: all
-            of one row must verify. The first row is what is generated; a key kept in a token or key service may ask
+            of one row must verify. The first row is what is generated; a key kept in an HSM or key service may ask
             for another.
         kem: How outputs are sealed.
     """

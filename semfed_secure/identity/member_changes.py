@@ -74,7 +74,7 @@ def rotate_member_keys(
         now: When the new record's term begins.
         terms: How long it lasts.
         before_outside: Finds the classical part of the key in use if no file holds it.
-        outside: The classical part of the new key if that lies in a token or a key service.
+        outside: The classical part of the new key if that lies in an HSM or a key service.
 
     Raises:
         ConfigurationError: ``SF105`` the overlap is longer than the record's term; otherwise as `load_member_keys` and
