@@ -244,7 +244,8 @@ def unseal(round_: VerifiedRound, site: Site, transport: Transport) -> VerifiedR
         require_opening(round_.manifest, site.clock.now())
         see_commitments(round_, Digest(row.statement_digest), site, transport)
         site.on_step("release 13")
-    # 14. and 15. as 11 and 12
+    # 14. the sealed texts leave, as in 11
+    # 15. their receipt, as in 12
     return deliver(row, round_, site, transport, step=14)
 
 

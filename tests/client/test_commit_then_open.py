@@ -78,7 +78,7 @@ def others_open(world: World) -> None:
             client.join(TEXTS).wait_for_consensus()
 
 
-def test_texts_leave_only_after_the_site_has_seen_and_noted_the_closed_list(world: World) -> None:
+def test_step_14_texts_leave_only_after_the_site_has_seen_and_noted_the_closed_list(world: World) -> None:
     """First the statement alone; the sealed texts when the state on disk is `opened`; each exactly once."""
     transport = watching(world)
     with world.client(mechanism=UNSAFE, transport=transport) as client:
@@ -128,7 +128,7 @@ def resigned(world: World, **changes: Any) -> Callable[[bytes], bytes]:
     ],
     ids=["flipped", "empty", "other-manifest", "other-round", "without-ours", "one-more-than-logged", "other-entry"],
 )
-def test_texts_stay_at_home_when_the_list_does_not_verify(
+def test_step_13_texts_stay_at_home_when_the_list_does_not_verify(
     world: World, lie: Callable[[World], Callable[[bytes], bytes]]
 ) -> None:
     """SF329, exit 13, an audit entry, and no sealed byte was sent; an honest answer later is still taken."""
@@ -179,7 +179,7 @@ class Losing(TransportWrapper):
         return receipt
 
 
-def test_answers_that_got_lost_are_asked_for_again(world: World) -> None:
+def test_step_15_answers_that_got_lost_are_asked_for_again(world: World) -> None:
     """Of the commitment and of the payload: the same bytes, the stored receipts, one bundle."""
     transport = Losing(world.federation.transport())
     with world.client(mechanism=UNSAFE, transport=transport) as client:

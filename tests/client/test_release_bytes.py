@@ -204,8 +204,9 @@ def test_the_door_is_numbered_like_its_check_list() -> None:
     """Every number of the list at the top stands at a block of code and in the name of a test."""
     source = Path(release.__file__).read_text()
     here = Path(__file__).parent
-    tests = (here / "test_release.py").read_text() + (here / "test_release_bytes.py").read_text()
-    for number in range(1, 13):
+    files = ("test_release.py", "test_release_bytes.py", "test_commit_then_open.py")
+    tests = "".join((here / name).read_text() for name in files)
+    for number in range(1, 16):
         assert f"\n{number:2}. " in source
         assert f"        # {number}. " in source or f"    # {number}. " in source
         assert f"def test_step_{number}_" in tests
