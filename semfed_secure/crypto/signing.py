@@ -75,9 +75,21 @@ def verify(message_type: MessageType, data: bytes, keys: Sequence[VerificationKe
     Raises:
         PeerError: ``SF301`` too large; ``SF302`` malformed; ``SF307`` signatures do not all verify under one key.
     """
-    verified = verify_by_several(message_type, data, keys, limits=limits, max_signers=1)
-    (key_id,) = verified.key_ids
-    return Verified(verified.payload, key_id)
+    return verify_envelope(
+        message_type, parse_signed(data, limits=signed_limits(limits, MAX_PARTS)), keys, limits=limits
+    )
+
+
+def verify_envelope(
+    message_type: MessageType, message: SignedMessage, keys: Sequence[VerificationKey], *, limits: Limits
+) -> Verified:
+    """As `verify`, of a message that was taken apart already.
+
+    Raises:
+        PeerError: ``SF301`` or ``SF307``, as `verify`.
+    """
+    (key_id,) = _signers(message_type, message, keys, limits=limits, max_signers=1)
+    return Verified(message.payload, key_id)
 
 
 def verify_by_several(
@@ -96,6 +108,19 @@ def verify_by_several(
         PeerError: As `verify`.
     """
     message = parse_signed(data, limits=signed_limits(limits, max_signers * MAX_PARTS))
+    return VerifiedBySeveral(
+        message.payload, _signers(message_type, message, keys, limits=limits, max_signers=max_signers)
+    )
+
+
+def _signers(
+    message_type: MessageType,
+    message: SignedMessage,
+    keys: Sequence[VerificationKey],
+    *,
+    limits: Limits,
+    max_signers: int,
+) -> frozenset[KeyId]:
     if len(message.payload) > limits.max_bytes:
         raise PeerError("SF301", f"a payload of at most {limits.max_bytes} bytes was expected")
     known = {bytes(parse_digest(key.key_id)): key for key in keys}
@@ -109,7 +134,7 @@ def verify_by_several(
         _verify_all(message_type, message.payload, rest[:count], key)
         signers.add(key.key_id)
         rest = rest[count:]
-    return VerifiedBySeveral(message.payload, frozenset(signers))
+    return frozenset(signers)
 
 
 def _verify_all(

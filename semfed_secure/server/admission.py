@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from semfed_secure.clock import to_ms
 from semfed_secure.crypto.sealing import open_sealed
-from semfed_secure.crypto.signing import verify
+from semfed_secure.crypto.signing import verify_envelope
 from semfed_secure.detect import scan
 from semfed_secure.errors import PeerError
 from semfed_secure.identity.records import Role
@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from semfed_secure.identity.records import MemberRecord
     from semfed_secure.identity.roster import Roster
     from semfed_secure.ids import Digest, FederationId, MemberId, RoundId
+    from semfed_secure.wire.cose import SignedMessage
     from semfed_secure.wire.prompts import PromptSet
 
 MAX_CHARACTERS_PER_TOKEN = 32
@@ -132,6 +133,7 @@ class UnverifiedContribution:
     """Well-formed bytes; nothing in it is anybody's yet."""
 
     contribution: Contribution
+    envelope: SignedMessage
     statement: ContributionStatement
 
 
@@ -187,7 +189,7 @@ def read_contribution(body: bytes, context: AdmissionContext) -> UnverifiedContr
     contribution = parse_contribution(body, limits=Limits(max_bytes=limit))
     envelope = parse_signed(contribution.statement, limits=signed_limits(STATEMENT_LIMITS))
     # 3. version
-    return UnverifiedContribution(contribution, parse_statement(envelope.payload))
+    return UnverifiedContribution(contribution, envelope, parse_statement(envelope.payload))
 
 
 def authenticate(unverified: UnverifiedContribution, context: AdmissionContext) -> AuthenticContribution:
@@ -211,7 +213,7 @@ def authenticate(unverified: UnverifiedContribution, context: AdmissionContext) 
     # A member that changed its key since has one record on the pinned roster and another on the newest: both decide.
     stands = context.current.counts(statement.sender, named, at=context.now)
     keys = [key for key in member.signing_keys if key.key_id == named and stands]
-    verify(MessageType.STATEMENT, unverified.contribution.statement, keys, limits=STATEMENT_LIMITS)
+    verify_envelope(MessageType.STATEMENT, unverified.envelope, keys, limits=STATEMENT_LIMITS)
     return AuthenticContribution(_GATE, unverified.contribution, statement, terms, member)
 
 
