@@ -110,6 +110,7 @@ class RootOffice:
         now, application = self._clock.now(), None
         try:
             with self._database.transaction() as tx:
+                self._publish_stored(tx)  # what another process has signed and not published yet comes first
                 roster, applications = self._directory.newest(), list[Application]()
                 for data in submitted:
                     application = None
@@ -135,6 +136,7 @@ class RootOffice:
             PeerError: As `FederationDirectory.with_revocation`.
         """
         with self._database.transaction() as tx:
+            self._publish_stored(tx)
             signed = self._directory.with_revocation(
                 member_id, reason=reason, keys=keys, now=self._clock.now(), valid_for=valid_for
             )

@@ -227,9 +227,12 @@ class FederationDirectory:
             ConfigurationError: ``SF123`` another change came first.
         """
         path = self._directory / HISTORY / f"{signed.roster.sequence:07d}"
-        if not path.exists() or read_bounded(path, MAX_ROSTER_FILE_BYTES) != signed.data:
+        try:
             # A new file per sequence: the second of two changes at the same time fails here and changes nothing.
             write_new(path, signed.data)
+        except ConfigurationError as error:
+            if error.code != "SF123" or read_bounded(path, MAX_ROSTER_FILE_BYTES) != signed.data:
+                raise
         if self.newest().sequence == signed.roster.sequence:
             replace_file(self._directory / ROSTER_FILE, signed.data)
 

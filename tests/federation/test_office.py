@@ -12,7 +12,7 @@ from semfed_secure.clock import FixedClock, SystemRandomness
 from semfed_secure.errors import ConfigurationError, SemfedError
 from semfed_secure.federation import office as office_module
 from semfed_secure.federation.office import found_office, open_office
-from semfed_secure.identity.federation_files import FederationDirectory
+from semfed_secure.identity.federation_files import FederationDirectory, SignedRoster
 from semfed_secure.identity.member_changes import Terms, rotate_member_keys, write_request
 from semfed_secure.identity.records import Role
 from tests.identity.identity_examples import DAY, NOW
@@ -201,8 +201,9 @@ def test_a_crash_between_signing_and_publishing_loses_no_roster(office, monkeypa
     """What the log says was signed is published by the next command."""
     request = office.request(office.invite())
 
-    def crash(*_: object) -> None:
-        raise KeyboardInterrupt
+    def crash(_: FederationDirectory, signed: SignedRoster) -> None:
+        if signed.roster.sequence == 2:
+            raise KeyboardInterrupt
 
     keys = office.keys
     with monkeypatch.context() as patched, office.open() as opened:
@@ -215,6 +216,24 @@ def test_a_crash_between_signing_and_publishing_loses_no_roster(office, monkeypa
         pass
     assert office.roster().sequence == 2
     assert (office.directory / "roster").read_bytes() == (office.directory / "rosters" / "0000002").read_bytes()
+
+
+def test_two_who_change_the_roster_at_once_lose_neither_change(office, monkeypatch) -> None:
+    """What one has signed and not published yet, the other publishes first and builds upon."""
+    north, south = (office.request(office.invite(name), name) for name in ("north", "south"))
+    keys = office.keys
+    with office.open() as one, office.open() as other:
+        with monkeypatch.context() as patched:
+            patched.setattr(FederationDirectory, "publish", lambda *_: None)
+            one.enrol([north], keys=keys, valid_for=DAY, without_token=False)
+        assert office.roster().sequence == 1
+        other.enrol([south], keys=keys, valid_for=DAY, without_token=False)
+        signed = one.directory.read_signed((office.directory / "rosters" / "0000002").read_bytes())
+        one.directory.publish(signed)
+    assert [record.member_id for record in office.roster().records] == ["north", "south"]
+    assert office.roster().sequence == 3
+    assert (office.directory / "roster").read_bytes() == (office.directory / "rosters" / "0000003").read_bytes()
+    assert [row[0] for row in office.log()].count("roster.signed") == 3
 
 
 def test_an_invitation_that_cannot_be_delivered_is_none(office) -> None:
