@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from semfed_secure import cli
 from semfed_secure.errors import ExitCode
@@ -30,8 +31,11 @@ def home(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "passphrase").touch(mode=0o600)
     (tmp_path / "passphrase").write_text("correct horse battery staple\n")
-    script = "umask 077; openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out k.pem"
-    subprocess.run(["sh", "-ec", f"{script}; openssl pkey -in k.pem -pubout -out k.pub"], check=True)
+    private = ec.generate_private_key(ec.SECP256R1())
+    (tmp_path / "k.pem").touch(mode=0o600)
+    (tmp_path / "k.pem").write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    public = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (tmp_path / "k.pub").write_bytes(public)
     return tmp_path
 
 
