@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from securesystemslib.signer import HSMSigner
 
 from semfed_secure.crypto.external import SignerAddress, check_uri, read_public_part
 from semfed_secure.crypto.key_files import Argon2Cost, load_signing_key, save_key
@@ -233,8 +234,10 @@ def test_a_pin_file_that_others_can_read_is_refused(token, tmp_path) -> None:
     assert code(address.open, read_public_part(token.public_keys[1])) == "SF122"
 
 
-def test_a_wrong_pin_is_tried_once_and_never_shown(token, tmp_path) -> None:
-    """A token locks itself after a few; a report with locals shows neither the PIN nor what was tried."""
+def test_a_wrong_pin_is_tried_once_and_never_shown(token, tmp_path, monkeypatch) -> None:
+    """An HSM locks itself after a few; a report with locals shows neither the PIN nor what was tried."""
+    find, tried = HSMSigner._find_token, []
+    monkeypatch.setattr(HSMSigner, "_find_token", lambda *arguments: tried.append(1) or find(arguments[-1]))
     wrong = tmp_path / "pin"
     wrong.touch(mode=0o600)
     wrong.write_text("0815-wrong")
@@ -242,6 +245,7 @@ def test_a_wrong_pin_is_tried_once_and_never_shown(token, tmp_path) -> None:
         SignerAddress(token.uri(), wrong).open(read_public_part(token.public_keys[1]))
     assert caught.value.code == "SF125"
     assert "PinIncorrect" in caught.value.message
+    assert len(tried) == 1
     assert "0815" not in shown(caught.value)
     SignerAddress(token.uri(), token.pin_file).open(read_public_part(token.public_keys[1]))
 
