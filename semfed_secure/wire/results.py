@@ -30,7 +30,7 @@ from semfed_secure.wire.types import MessageType
 MAX_PROOF_HASHES = 64
 """An inclusion path in a log of up to 2**63 entries."""
 RECEIPT_LIMITS = Limits(max_bytes=32 * 1024)
-COMMITMENTS_LIMITS = Limits(max_bytes=64 * 1024)
+COMMITMENTS_LIMITS = Limits(max_bytes=64 * 1024, max_items=64 + MAX_MEMBERS + MAX_PROOF_HASHES)
 """One digest for each of `MAX_MEMBERS`, a checkpoint and a proof."""
 CONSENSUS_LIMITS = Limits(max_bytes=96 * 1024 * 1024, max_items=64 + 1_024 + 10 * MAX_PROMPTS)
 

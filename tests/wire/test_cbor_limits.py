@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import time
 import tracemalloc
+from dataclasses import replace
 
 import pytest
 
 from semfed_secure.errors import PeerError
+from semfed_secure.ids import sha256
+from semfed_secure.wire import messages
 from semfed_secure.wire.cbor import MAX_MAP_PAIRS, Limits, decode, encode
+from semfed_secure.wire.manifest import MAX_MEMBERS
 from semfed_secure.wire.prompts import PROMPT_SET_LIMITS
+from semfed_secure.wire.results import MAX_PROOF_HASHES
+from tests.wire import wire_examples
 
 SIZE = 16 * 1024 * 1024
 """Of each hostile message: far within the widest limits we have, so that nothing is refused for its size."""
@@ -94,3 +100,13 @@ def test_a_map_of_more_pairs_than_any_message_has_is_refused_on_both_sides() -> 
     more = bytes([MAP | 24, MAX_MAP_PAIRS + 1]) + encode(largest)[2:] + encode(MAX_MAP_PAIRS) + b"\x00"
     with pytest.raises(PeerError, match="SF302"):
         decode(more, limits=limits)
+
+
+def test_the_largest_lists_that_a_server_may_send_are_taken() -> None:
+    """A limit that the writer does not have would stop the largest federations: what is encoded at the caps decodes."""
+    digests = tuple(sorted(sha256(number.to_bytes(2)) for number in range(MAX_MEMBERS)))
+    proof = (bytes(32),) * MAX_PROOF_HASHES
+    full = replace(wire_examples.COMMITMENTS, statements=digests, inclusion_proof=proof)
+    assert messages.parse_commitments(messages.encode_commitments(full)) == full
+    receipt = replace(wire_examples.RECEIPT, inclusion_proof=proof)
+    assert messages.parse_receipt(messages.encode_receipt(receipt)) == receipt
