@@ -104,7 +104,7 @@ def invite(
             randomness=SystemRandomness(),
             deliver=lambda token: write_private(out, token + b"\n"),
         )
-    expires = to_iso(from_ms(invitation.expires_at_ms))
+    expires = to_iso(invitation.expires_at)
     emit(
         {"member": member, "token_file": str(out), "token_digest": invitation.token_key_id, "expires_at": expires},
         as_json=as_json,

@@ -37,7 +37,7 @@ def invited_event(invitation: Invitation) -> Event:
         target=invitation.member_id,
         details={
             "token_digest": invitation.token_key_id,
-            "expires_at": to_iso(from_ms(invitation.expires_at_ms)),
+            "expires_at": to_iso(invitation.expires_at),
         },
     )
 

@@ -1,53 +1,38 @@
-"""The invitations of a federation root, one row each; a token is used once."""
+"""The invitations of a federation root. They stand in its log and nowhere else, so nobody changes one unnoticed."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING
 
-from semfed_secure.clock import from_ms, to_iso, to_ms
-from semfed_secure.errors import IntegrityError, PeerError
-from semfed_secure.identity.enrolment import Invitation, encode_invitation, parse_invitation
-from semfed_secure.storage.pin_rows import read_pin, replace_pin, set_pin_once
+from semfed_secure.audit.events import EventType
+from semfed_secure.errors import PeerError
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from collections.abc import Iterable
 
+    from semfed_secure.audit.events import Entry
     from semfed_secure.ids import KeyId, MemberId
-    from semfed_secure.storage import Transaction
 
 
-def store_invitation(tx: Transaction, invitation: Invitation) -> None:
-    """Keep a new invitation."""
-    set_pin_once(tx, _pin(invitation.token_key_id), encode_invitation(invitation))
+def require_redeemable(entries: Iterable[Entry], token_key_id: KeyId, member_id: MemberId, *, now: datetime) -> None:
+    """Accept only a token that was made for ``member_id``, enrolled nobody yet, and has not expired.
 
-
-def redeem(tx: Transaction, token_key_id: KeyId, member_id: MemberId, *, now: datetime) -> None:
-    """Use up the token whose key this is, for a record of ``member_id``; undone if ``tx`` is rolled back.
+    Args:
+        entries: Every entry of the root's log, which verifies.
+        token_key_id: The key of the token with which the member's request was made.
+        member_id: Whose record it holds.
+        now: The present.
 
     Raises:
         PeerError: ``SF332`` not a token of ours for this member; ``SF334`` used before; ``SF333`` expired.
-        IntegrityError: ``SF531`` the stored invitation is damaged.
     """
-    stored = read_pin(tx, _pin(token_key_id))
-    invitation = None if stored is None else _read(stored)
-    if invitation is None or invitation.member_id != member_id:
+    events = [entry.event for entry in entries if entry.event.details.get("token_digest") == token_key_id]
+    made = [event for event in events if event.type is EventType.MEMBER_INVITED and event.target == member_id]
+    if not made:
         raise PeerError("SF332", f"a token that was made here for {member_id} was expected")
-    if invitation.state != "open":
+    if any(event.type is EventType.MEMBER_ADDED for event in events):
         raise PeerError("SF334", f"a token of {member_id} that was not used before was expected")
-    if to_ms(now) >= invitation.expires_at_ms:
-        expired = to_iso(from_ms(invitation.expires_at_ms))
-        raise PeerError("SF333", f"a token of {member_id} that has not expired was expected, this one did at {expired}")
-    used = encode_invitation(replace(invitation, state="used"))
-    replace_pin(tx, _pin(token_key_id), expected=stored, value=used)
-
-
-def _read(stored: bytes) -> Invitation:
-    try:
-        return parse_invitation(stored)
-    except PeerError as error:
-        raise IntegrityError("SF531", "a stored invitation is damaged") from error
-
-
-def _pin(token_key_id: KeyId) -> str:
-    return f"invitation/{token_key_id}"
+    expires_at = made[0].details["expires_at"]
+    if now >= datetime.fromisoformat(expires_at):
+        raise PeerError("SF333", f"a token of {member_id} that has not expired was expected, this one did {expires_at}")

@@ -2,7 +2,7 @@
 
 ::
 
-    root.db      the log, the invitations, and the newest roster until it is published
+    root.db      the log, the invitations in it, and the newest roster until it is published
     log-1.key …  the key of the log, sealed once under each passphrase of the root keys
 
 Whoever brings one root key's passphrase can write the log; only the threshold of root keys signs a roster.
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from semfed_secure.audit.events import EventType
 from semfed_secure.audit.log import AuditLog
-from semfed_secure.clock import to_ms
+from semfed_secure.audit.verify import verify_log
 from semfed_secure.crypto.key_files import load_log_key, save_key
 from semfed_secure.crypto.keys import Suite
 from semfed_secure.crypto.log_keys import LogSigningKey
@@ -29,11 +29,12 @@ from semfed_secure.federation.entries import (
     revoked_event,
     signed_event,
 )
-from semfed_secure.federation.invitations import redeem, store_invitation
+from semfed_secure.federation.invitations import require_redeemable
 from semfed_secure.identity.enrolment import Application, Invitation, new_token, read_application, token_key_id
 from semfed_secure.identity.federation_files import ROSTER_FILE, FederationDirectory, SignedRoster, found_federation
 from semfed_secure.identity.files import read_bounded
 from semfed_secure.identity.roster import MAX_ROSTER_FILE_BYTES
+from semfed_secure.ids import is_name
 from semfed_secure.storage import Database
 from semfed_secure.storage.pin_rows import read_pin, replace_pin
 
@@ -86,11 +87,11 @@ class RootOffice:
         Raises:
             ConfigurationError: ``SF105`` not a member id.
         """
+        if not is_name(member_id):
+            raise ConfigurationError("SF105", "a member id of 1-63 of a-z 0-9 . _ - was expected")
         token = new_token(randomness)
-        expires_at_ms = to_ms(self._clock.now() + valid_for)
-        invitation = Invitation(member_id, token_key_id(token), expires_at_ms, "open")
+        invitation = Invitation(member_id, token_key_id(token), self._clock.now() + valid_for)
         with self._database.transaction() as tx:
-            store_invitation(tx, invitation)
             self._audit.append(invited_event(invitation), tx)
             deliver(token)
         return invitation
@@ -149,10 +150,11 @@ class RootOffice:
     def _vouched(
         self, tx: Transaction, application: Application, roster: Roster, now: datetime, *, without_token: bool
     ) -> tuple[EventType, str]:
-        """What enrolling this is, and who vouches for its keys; a token is used up by it."""
+        """What enrolling this is, and who vouches for its keys; the entry about it uses up a token."""
         member = application.member
         if application.token_key_id is not None:
-            redeem(tx, application.token_key_id, member.member_id, now=now)
+            entries = self._audit.entries(0, self._audit.size(tx), tx)
+            require_redeemable(entries, application.token_key_id, member.member_id, now=now)
             return EventType.MEMBER_ADDED, "a one-time token"
         known = [record for record in roster.records if record.member_id == member.member_id]
         if known and known[0].valid_at(now) and not roster.revoked(known[0], at=now):
@@ -224,13 +226,15 @@ def open_office(directory: Path, *, passphrases: Sequence[bytes], clock: Clock) 
     Raises:
         ConfigurationError: ``SF102`` something is missing; ``SF121`` no passphrase opens the log's key.
         PeerError: ``SF322`` the roster does not verify under the root file.
-        IntegrityError: the database or the log is damaged.
+        IntegrityError: the database is damaged, or the log does not verify as a whole.
     """
     hidden = [Secret(passphrase) for passphrase in passphrases]
     del passphrases
     files = FederationDirectory(directory)
     files.newest()
-    with _opened(directory, _load_log_key(directory, hidden), clock) as (database, audit):
+    key = _load_log_key(directory, hidden)
+    with _opened(directory, key, clock) as (database, audit):
+        verify_log(directory / DATABASE_FILE, key=key.public.encode())
         yield RootOffice(files, database, audit, clock)
 
 

@@ -19,9 +19,11 @@ from semfed_secure.identity.codecs import nested_key
 from semfed_secure.identity.records import MAX_RECORD_BYTES, MemberRecord, verify_record
 from semfed_secure.wire.cbor import Limits
 from semfed_secure.wire.cose import MessageType, signed_limits
-from semfed_secure.wire.schema import INSTANT_MS, KEY_ID, NAME, Message, octets, one_of, record
+from semfed_secure.wire.schema import Message, octets, record
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from semfed_secure.clock import Randomness
     from semfed_secure.ids import KeyId, MemberId
 
@@ -45,12 +47,11 @@ class Application:
 
 @dataclass(frozen=True, slots=True)
 class Invitation:
-    """What the root keeps of a token: for whom, until when, and whether it was used. Not the token."""
+    """What the root keeps of a token: for whom, and until when. Not the token."""
 
     member_id: MemberId
     token_key_id: KeyId
-    expires_at_ms: int
-    state: str
+    expires_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,20 +100,6 @@ def read_application(data: bytes) -> Application:
     return Application(verified.payload, verify_record(verified.payload), verified.key_id)
 
 
-def encode_invitation(invitation: Invitation) -> bytes:
-    """The bytes that the root stores."""
-    return _INVITATION.encode(invitation)
-
-
-def parse_invitation(data: bytes) -> Invitation:
-    """Read a stored invitation back.
-
-    Raises:
-        PeerError: ``SF301``, ``SF302`` or ``SF303``.
-    """
-    return _INVITATION.parse(data)
-
-
 def _looks_signed(data: bytes) -> bool:
     return data.startswith(b"\xd8\x62")  # COSE_Sign: a member record; a request opens with a map
 
@@ -136,18 +123,4 @@ _REQUEST = Message(
         {2: ("token_key", nested_key(VerificationKey)), 3: ("signed", octets(1, _SIGNED_BYTES))},
     ),
     Limits(max_bytes=MAX_APPLICATION_BYTES),
-)
-_INVITATION = Message(
-    "semfed/invitation",
-    1,
-    record(
-        Invitation,
-        {
-            2: ("member_id", NAME),
-            3: ("token_key_id", KEY_ID),
-            4: ("expires_at_ms", INSTANT_MS),
-            5: ("state", one_of("open", "used")),
-        },
-    ),
-    Limits(max_bytes=1024),
 )

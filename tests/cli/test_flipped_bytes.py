@@ -107,6 +107,7 @@ LOGS: dict[str, Case] = {
     "server-entry-as-shown": (Cell(SERVER, "log_entry", "body"), "send again", THEIRS, "SF326"),
     "server-tree-as-shown": (Cell(SERVER, "log_node", "hash"), "send again", THEIRS, "SF323"),
     "root-entry": (Cell(OFFICE, "log_entry", "body"), "verify root", OURS, "SF501"),
+    "root-entry-enrolled-by": (Cell(OFFICE, "log_entry", "body"), "enrol", OURS, "SF501"),
     "root-checkpoint": (Cell(OFFICE, "log_head", "checkpoint"), "enrol", OURS, "SF503"),
     "server-checkpoint": (Cell(SERVER, "log_head", "checkpoint"), "close", OURS, "SF503"),
 }

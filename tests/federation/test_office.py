@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import text
 
 from semfed_secure.audit.sources import open_source, read_entries
 from semfed_secure.audit.verify import verify_log
@@ -15,6 +16,7 @@ from semfed_secure.federation.office import found_office, open_office
 from semfed_secure.identity.federation_files import FederationDirectory, SignedRoster
 from semfed_secure.identity.member_changes import Terms, rotate_member_keys, write_request
 from semfed_secure.identity.records import Role
+from semfed_secure.storage import Database
 from tests.identity.identity_examples import DAY, NOW
 from tests.identity.test_files import ADA, BEN, CLEO, PASSPHRASE, create
 
@@ -114,6 +116,16 @@ def test_the_root_keeps_no_token(office) -> None:
     for path in office.directory.iterdir():
         if path.is_file():
             assert token not in path.read_bytes()
+
+
+def test_a_log_that_was_changed_enrols_nobody(office) -> None:
+    """Whoever makes a used token look unused, or an expired one fresh, changes an entry: SF501 for every command."""
+    request = office.request(office.invite())
+    office.enrol(request)
+    with Database.open(office.directory / "root.db", kind="root") as database, database.transaction() as tx:
+        tx.connection.execute(text("UPDATE log_entry SET body = replace(body, 'member.added', 'member.addee')"))
+    with pytest.raises(SemfedError, match="SF501"):
+        office.enrol(request)
 
 
 def test_a_token_of_another_member_or_another_root_is_refused(office) -> None:
