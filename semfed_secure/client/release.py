@@ -49,14 +49,15 @@ from semfed_secure.client.facts import (
 )
 from semfed_secure.client.finished import require_finished
 from semfed_secure.client.opening import ask_to_open, open_records
-from semfed_secure.client.outgoing import COMMITMENT, CONTRIBUTION, first_message, keep_finished
+from semfed_secure.client.outgoing import COMMITMENT, CONTRIBUTION, answer_to, first_message, keep_finished
 from semfed_secure.client.outputs import Ballots, DraftOutputs, Texts, Unread, Votes, require_fit
 from semfed_secure.client.progress import RoundState, Step, advance, state_of
 from semfed_secure.client.protection import charge_of, declaration, noised, require_training_charges
-from semfed_secure.client.round import require_admissible, require_open, require_opening, verify_receipt
+from semfed_secure.client.round import require_admissible, require_open, require_opening
 from semfed_secure.client.screening import Screened, screen
 from semfed_secure.client.server_log import follow, verify_receipt_entry
 from semfed_secure.client.statements import state_unsealed
+from semfed_secure.crypto.private import Secret
 from semfed_secure.crypto.sealing import seal
 from semfed_secure.crypto.signing import sign
 from semfed_secure.errors import PeerError
@@ -155,12 +156,11 @@ def finish(released: ReleasedOutputs, site: Site) -> OutboxRow:
     """
     manifest = released.round.manifest
     # 7. the commitment
-    salt = site.randomness.token_bytes(SALT_BYTES)
-    payload = encode_payload(Payload(salt=salt, kind=manifest.kind, votes=released.votes, texts=released.texts))
-    unsealed = state_unsealed(released.round, released.privacy, site, commitment=commit(salt, payload))
+    payload, commitment = _salted(released, site)
+    unsealed = state_unsealed(released.round, released.privacy, site, commitment=commitment)
     site.on_step("release 7")
     # 8. the seal
-    sealed = seal(payload, info=statement_info(unsealed), to=released.round.recipient)
+    sealed = seal(payload.reveal(), info=statement_info(unsealed), to=released.round.recipient)
     site.on_step("release 8")
     # 9. the signature
     statement = replace(unsealed, ciphertext_digests=(sha256(sealed),))
@@ -184,6 +184,14 @@ def finish(released: ReleasedOutputs, site: Site) -> OutboxRow:
     return row
 
 
+def _salted(released: ReleasedOutputs, site: Site) -> tuple[Secret, bytes]:
+    """The payload, which no traceback with its variables shows, and the commitment to it."""
+    salt = Secret(site.randomness.token_bytes(SALT_BYTES))
+    kind = released.round.manifest.kind
+    encoded = encode_payload(Payload(salt=salt.reveal(), kind=kind, votes=released.votes, texts=released.texts))
+    return Secret(encoded), commit(salt.reveal(), encoded)
+
+
 def deliver(
     row: OutboxRow, round_: VerifiedRound, site: Site, transport: Transport, *, step: int = 11
 ) -> VerifiedReceipt:
@@ -194,9 +202,8 @@ def deliver(
             SF326 or SF323 where the receipt or the server's log does not verify.
         IntegrityError: SF531, the bytes in the outbox are not those of step 10.
     """
-    digest = Digest(row.statement_digest)
     if row.receipt is not None:
-        return verify_receipt(row.receipt, round_=round_, statement_digest=digest)
+        return answer_to(row, row.receipt, round_)
     require_finished(row, site.keys.record.signing_keys)
     assert row.id is not None  # the row came from the database
     try:
@@ -207,7 +214,7 @@ def deliver(
         data = transport.post(round_.manifest.round_id, row.body)
         site.on_step(f"release {step}")
         # 12. the receipt
-        receipt = verify_receipt(data, round_=round_, statement_digest=digest)
+        receipt = answer_to(row, data, round_)
         checkpoint = follow(site.database, transport, round_.server, receipt.log_checkpoint)
         verify_receipt_entry(transport.log_entry(receipt.log_index, checkpoint.size), receipt, checkpoint)
     except PeerError as error:
