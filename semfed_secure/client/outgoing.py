@@ -9,7 +9,7 @@ from semfed_secure.client.round import VerifiedReceipt, verify_receipt
 from semfed_secure.ids import Digest
 from semfed_secure.storage.outbox_rows import OutboxRow, insert_outbox, read_outbox
 from semfed_secure.units import OutputKind
-from semfed_secure.wire.messages import encode_contribution
+from semfed_secure.wire.messages import Outcome, encode_contribution
 
 if TYPE_CHECKING:
     from semfed_secure.client.round import VerifiedRound
@@ -19,6 +19,20 @@ if TYPE_CHECKING:
 
 CONTRIBUTION, COMMITMENT = "contribution", "commitment"
 """What the outbox calls these messages; the commitment is the contribution without its sealed outputs."""
+_ANSWERS = {
+    COMMITMENT: frozenset({Outcome.COMMITTED, Outcome.REJECTED}),
+    CONTRIBUTION: frozenset({Outcome.ADMITTED, Outcome.REJECTED}),
+}
+
+
+def answer_to(row: OutboxRow, data: bytes, round_: VerifiedRound) -> VerifiedReceipt:
+    """Verify the server's answer to the message in ``row``: that to a commitment is none to its opening.
+
+    Raises:
+        PeerError: as `verify_receipt`.
+    """
+    digest = Digest(row.statement_digest)
+    return verify_receipt(data, round_=round_, statement_digest=digest, outcomes=_ANSWERS[row.kind])
 
 
 def keep_finished(tx: Transaction, contribution: Contribution, statement: ContributionStatement) -> OutboxRow:
@@ -46,5 +60,5 @@ def newest_receipt(tx: Transaction, round_: VerifiedRound) -> VerifiedReceipt | 
     for kind in (CONTRIBUTION, COMMITMENT):
         row = read_outbox(tx, round_.manifest.round_id, kind)
         if row is not None and row.receipt is not None:
-            return verify_receipt(row.receipt, round_=round_, statement_digest=Digest(row.statement_digest))
+            return answer_to(row, row.receipt, round_)
     return None

@@ -28,6 +28,7 @@ from semfed_secure.wire.messages import (
     Commitments,
     Consensus,
     MessageType,
+    Outcome,
     PromptStatus,
     Receipt,
     RoundManifest,
@@ -39,6 +40,7 @@ from semfed_secure.wire.messages import (
 from semfed_secure.wire.prompts import PromptSet, parse_prompt_set
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import datetime
 
     from semfed_secure.identity.root import FederationRoot
@@ -252,8 +254,12 @@ def require_admissible(manifest: RoundManifest, *, mechanism: Mechanism, epsilon
         )
 
 
-def verify_receipt(data: bytes, *, round_: VerifiedRound, statement_digest: Digest) -> VerifiedReceipt:
-    """Verify that the round's server answered exactly this statement.
+def verify_receipt(
+    data: bytes, *, round_: VerifiedRound, statement_digest: Digest, outcomes: Collection[Outcome]
+) -> VerifiedReceipt:
+    """Verify that the round's server answered exactly this statement, by one of ``outcomes``.
+
+    A commitment and what it committed to are of one statement: the answer to the first is none to the second.
 
     The log index and proof in it are checked against the server's log by `semfed_secure.client.server_log`.
 
@@ -267,6 +273,8 @@ def verify_receipt(data: bytes, *, round_: VerifiedRound, statement_digest: Dige
         raise _recoded("SF326", error) from error
     if receipt.statement_digest != statement_digest or receipt.round_id != round_.manifest.round_id:
         _refuse("SF326", "the receipt of this site's own statement was expected")
+    if receipt.outcome not in outcomes:
+        _refuse("SF326", f"the answer to what was sent was expected, found that it is {receipt.outcome}")
     return VerifiedReceipt(**_fields(receipt), proof=_PROOF)
 
 

@@ -196,6 +196,33 @@ def test_step_15_answers_that_got_lost_are_asked_for_again(world: World) -> None
         assert events(client).count(("bundle.released", "success")) == 1
 
 
+class AnsweringAsBefore(TransportWrapper):
+    """A server that reads the opened texts, counts nothing, and answers with its receipt of the commitment."""
+
+    before: bytes | None = None
+
+    def post(self, round_id: RoundId, body: bytes) -> bytes:
+        if not parse_contribution(body).sealed:
+            self.before = super().post(round_id, body)
+        assert self.before is not None
+        return self.before
+
+
+def test_step_15_the_receipt_of_the_commitment_is_none_for_the_texts(world: World) -> None:
+    """SF326, kept as evidence; the texts count as not answered, and are sent again to whoever answers them."""
+    with world.client(mechanism=UNSAFE, transport=AnsweringAsBefore(world.federation.transport())) as client:
+        joined = client.join(TEXTS)
+        joined.contribute()
+        others_open(world)
+        with pytest.raises(PeerError) as caught:
+            joined.wait_for_consensus()
+        assert (caught.value.code, caught.value.exit_code) == ("SF326", 13)
+        assert events(client)[-1] == ("receipt.received", "failed")
+    with world.client(mechanism=UNSAFE) as client, client.join(TEXTS) as joined:
+        assert joined.wait_for_consensus().consensus.admitted_count == 3
+        assert joined.receipt.outcome is Outcome.ADMITTED
+
+
 def finish(world: World) -> None:
     """The opening ends."""
     world.clock.advance(1_200)

@@ -233,12 +233,14 @@ def test_a_receipt_is_for_this_statement_of_this_round(scene: Scene) -> None:
         return sign(kind, encode_receipt(one), key if key is not None else scene.server.signing)
 
     def verified(data: bytes) -> VerifiedReceipt:
-        return verify_receipt(data, round_=scene.round(), statement_digest=STATEMENT)
+        outcomes = {Outcome.ADMITTED, Outcome.REJECTED}
+        return verify_receipt(data, round_=scene.round(), statement_digest=STATEMENT, outcomes=outcomes)
 
     found = verified(taken(receipt()))
     assert {name: getattr(found, name) for name in Receipt.__slots__} == dataclasses.asdict(receipt())
     refused("SF326", lambda: verified(taken(receipt(statement_digest=sha256(b"other")))))
     refused("SF326", lambda: verified(taken(receipt(round_id=RoundId("round-2")))))
+    refused("SF326", lambda: verified(taken(receipt(outcome=Outcome.COMMITTED))))
     refused("SF321", lambda: verified(taken(receipt(), key=SigningKey.generate())))
     refused("SF326", lambda: verified(taken(receipt(), kind=MessageType.CONSENSUS)))
     refused("SF326", lambda: verified(flipped(taken(receipt()), 40)))
