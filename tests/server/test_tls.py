@@ -17,6 +17,7 @@ from semfed_secure.errors import ConfigurationError, PeerError, SemfedError
 from semfed_secure.identity import tls
 from semfed_secure.ids import RoundId
 from semfed_secure.server.config import LimitsSection, TlsSection
+from semfed_secure.server.http import process
 from tests.server.serving import Authority, listening
 from tests.server.world import World, post
 
@@ -165,6 +166,17 @@ def test_a_server_with_a_wrong_certificate_is_refused(
     monkeypatch.setattr(tls, "term_of", lambda _: fresh)
     with listening(world, tls=section(ours, out=out)) as (_, url):
         assert refused(url, ours, ours.files(ours.issue("hill"))).code == "SF344"
+
+
+def test_whoever_does_not_agree_on_tls_in_time_is_cut_off(
+    world: World, ours: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that says nothing is closed, before it counts as one."""
+    monkeypatch.setattr(process, "HANDSHAKE_SECONDS", 0.3)
+    with listening(world, tls=section(ours)) as (_, url):
+        host, _, port = url.removeprefix("https://").rpartition(":")
+        with socket.create_connection((host, int(port)), timeout=20) as raw:
+            assert raw.recv(1) == b""
 
 
 def test_tls_1_2_is_refused_by_the_server(ours: Authority, url: str) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 DRAIN_SECONDS = 65
 """How long a stopping server waits for requests in progress: longer than a body may take to arrive."""
+HANDSHAKE_SECONDS = 10.0
+"""How long a caller may take to agree on TLS."""
 
 
 def serve(service: Service, config: ServerConfig, *, environ: Mapping[str, str], ready: Callable[[str], None]) -> None:
@@ -71,6 +75,7 @@ class Listener(uvicorn.Server):
             app,
             host=config.server.host,
             port=config.server.port,
+            loop="asyncio",  # what tells callers why their handshake failed was made for its TLS
             http=Connection,
             ws="none",
             lifespan="on",
@@ -89,6 +94,11 @@ class Listener(uvicorn.Server):
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
         """Listen, and say where."""
+        if self.config.ssl is not None:
+            # uvicorn has no setting for it, and asyncio's own would let a stranger hold a connection for a minute.
+            loop = asyncio.get_running_loop()
+            limited = partial(loop.create_server, ssl_handshake_timeout=HANDSHAKE_SECONDS)
+            loop.create_server = limited  # type: ignore[method-assign]
         await super().startup(sockets=sockets)
         if self.started:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
