@@ -23,8 +23,8 @@ from semfed_secure.ids import RoundId
 from semfed_secure.server.http import create_app
 from semfed_secure.server.service import Service
 from semfed_secure.testing import SiteSettings, TableModel
-from semfed_secure.units import Mechanism
-from tests.client.world import PROMPTS, TEXTS, TRUTH, World, records
+from semfed_secure.units import Mechanism, OutputKind
+from tests.client.world import OPEN_PROMPTS, PROMPTS, TEXTS, TRUTH, Words, World, records
 from tests.llm.test_remote import Endpoint, serving
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Server:
 
     def __init__(self, directory: Path) -> None:
         """Found the federation; `running` serves it."""
-        self.world = World(directory, clock=SystemClock())
+        self.world = World(directory, clock=SystemClock(), embedder=Words())
         self.url = ""
         self.rounds = 0
 
@@ -129,6 +129,23 @@ def test_the_steps_of_a_pipeline(server: Server, run: Any) -> None:
     for _ in range(2):
         code, learned = run("learn", "--config", site, "--round", name)
         assert (code, learned["labels"], learned["kept"]) == (0, 6, True)
+
+
+def test_the_steps_of_a_round_of_texts(server: Server, run: Any) -> None:
+    """`contribute` commits, `collect` is 15 until the commitments are closed, then opens; each again is the same."""
+    site = server.site(mechanism=Mechanism.UNSAFE_NO_NOISE)
+    name = server.open_round(prompts=OPEN_PROMPTS, kind=OutputKind.TEXT)
+    for _ in range(2):
+        code, sent = run("contribute", "--config", site, "--round", name)
+        assert (code, sent["receipt"]["outcome"]) == (0, "committed")
+    code, early = run("collect", "--config", site, "--round", name)
+    assert (code, early["error"]["code"]) == (ExitCode.NOT_READY, "SF401")
+    assert server.world.federation.close_round(name) == "opening"
+    for _ in range(2):
+        code, found = run("collect", "--config", site, "--round", name, "--timeout", "20")
+        assert (code, found["agreed"], found["admitted"], found["rejections"]) == (0, 6, 1, {})
+    code, learned = run("learn", "--config", site, "--round", name)
+    assert (code, learned["labels"]) == (0, 6)
 
 
 def test_a_dry_run_says_everything_and_does_nothing(server: Server, run: Any) -> None:
