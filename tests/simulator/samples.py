@@ -11,6 +11,7 @@ from semfed_secure.audit.merkle import verify_consistency
 from semfed_secure.client import round as client_round
 from semfed_secure.client.round import (
     Trust,
+    VerifiedReceipt,
     VerifiedRound,
     verify_commitments,
     verify_consensus,
@@ -25,7 +26,7 @@ from semfed_secure.identity.member_files import RECORD_FILE
 from semfed_secure.identity.records import verify_record
 from semfed_secure.identity.roster import verify_roster
 from semfed_secure.units import OutputKind
-from semfed_secure.wire.messages import encode_contribution, encode_payload, parse_contribution
+from semfed_secure.wire.messages import Outcome, encode_contribution, encode_payload, parse_contribution
 from tests.server import judging
 from tests.server.world import answers, post, votes
 from tests.simulator.members import taken
@@ -103,9 +104,18 @@ class Round:
         """The digest of what a member sent."""
         return taken(self.world.transcript.posted(end="member", member=name)[0].sent or b"").digest
 
-    def receipt(self, name: str) -> bytes:
-        """A member's last receipt."""
-        return self.world.transcript.posted(end="member", member=name)[-1].answered or b""
+    def receipt(self, name: str, *, step: int = -1) -> bytes:
+        """A member's last receipt; that of its commitment with ``step=0``."""
+        return self.world.transcript.posted(end="member", member=name)[step].answered or b""
+
+    def answer(self, data: bytes, *, name: str = "bay", round_: VerifiedRound | None = None) -> VerifiedReceipt:
+        """The check of a receipt for what ``name`` opened."""
+        return verify_receipt(
+            data,
+            round_=self.round if round_ is None else round_,
+            statement_digest=self.statement(name),
+            outcomes={Outcome.ADMITTED, Outcome.REJECTED},
+        )
 
     def entry(self, index: int) -> bytes:
         """An entry of the server's log."""
@@ -124,7 +134,7 @@ def of_client(held: Round) -> dict[str, Sample]:
         with patch.object(client_round, "verify_roster", lambda *_, **__: held.roster):  # the roster has its own case
             return verify_manifest(data, held.roster_data, trust=trust, round_id=FIRST, now=now)
 
-    receipt = verify_receipt(held.receipt("bay"), round_=round_, statement_digest=own)
+    receipt = held.answer(held.receipt("bay"))
     commitments = verify_commitments(held.commitments_data, round_=round_, statement_digest=own)
     at_receipt = verified_checkpoint(receipt.log_checkpoint, held.server)
     at_list = verified_checkpoint(commitments.log_checkpoint, held.server)
@@ -149,12 +159,7 @@ def of_client(held: Round) -> dict[str, Sample]:
         ),
         "manifest": sample(held.manifest_data, manifest, "SF324", "SF321"),
         "prompts": sample(held.prompts, lambda data: verify_round(held.announced, data, trust=trust, now=now), "SF327"),
-        "receipt": sample(
-            held.receipt("bay"),
-            lambda data: verify_receipt(data, round_=round_, statement_digest=own),
-            "SF326",
-            "SF321",
-        ),
+        "receipt": sample(held.receipt("bay"), held.answer, "SF326", "SF321"),
         "receipt's entry": sample(
             held.entry(receipt.log_index), lambda data: verify_receipt_entry(data, receipt, at_receipt), "SF326"
         ),
