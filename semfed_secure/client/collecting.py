@@ -14,6 +14,7 @@ from semfed_secure.client.round import (
     VerifiedConsensus,
     VerifiedRound,
     require_open,
+    require_own_key,
     verify_consensus,
     verify_manifest,
     verify_round,
@@ -43,7 +44,8 @@ def join(site: Site, transport: Transport, round_id: RoundId) -> VerifiedRound:
     Only reads are sent: a server cannot tell a site that declines from one that is not there.
 
     Raises:
-        PeerError: SF32x, what the server showed does not verify; ``peer.refused`` is in the audit log.
+        PeerError: SF32x, what the server showed does not verify; ``peer.refused`` is in the audit log. SF307, the round
+            would not take this site's key.
         PolicyDenied: SF201, the policy does not let this site take part.
         ConsensusError: SF401 or SF404, a round that was never joined is not open.
     """
@@ -60,6 +62,7 @@ def join(site: Site, transport: Transport, round_id: RoundId) -> VerifiedRound:
         _log_refusal(site, error, round_id)
         raise
     require_open(round_.manifest, site.clock.now())
+    require_own_key(round_, site.keys.signing.public, site.clock.now())
     with site.database.snapshot() as tx:
         history = history_facts(tx, site.keys.record, site.clock.now())
     facts = Facts(action=Action.JOIN, prompts=prompt_facts(round_), peer=peer_facts(round_), history=history)

@@ -1,6 +1,7 @@
 """The only door out of a site. Nothing else in this package protects, seals or sends outputs.
 
- 1. The round's manifest, roster and prompts are verified and it is open; the outputs answer exactly its prompt set.
+ 1. The round's manifest, roster and prompts are verified, it is open and takes this site's key; the outputs answer
+    exactly its prompt set.
  2. The facts of the act are gathered: names, digests and counts, no content; the round admits what would be declared.
  3. Detectors read every text; a text with a finding is withheld, a detector that breaks blocks the release. Votes
     carry no text: then none runs, and none is said to have run.
@@ -53,7 +54,7 @@ from semfed_secure.client.outgoing import COMMITMENT, CONTRIBUTION, answer_to, f
 from semfed_secure.client.outputs import Ballots, DraftOutputs, Texts, Unread, Votes, require_fit
 from semfed_secure.client.progress import RoundState, Step, advance, state_of
 from semfed_secure.client.protection import charge_of, declaration, noised, require_training_charges
-from semfed_secure.client.round import require_admissible, require_open, require_opening
+from semfed_secure.client.round import require_admissible, require_open, require_opening, require_own_key
 from semfed_secure.client.screening import Screened, screen
 from semfed_secure.client.server_log import follow, verify_receipt_entry
 from semfed_secure.client.statements import state_unsealed
@@ -100,7 +101,7 @@ def permit(draft: DraftOutputs, site: Site) -> PermittedOutputs:
     Raises:
         ConsensusError: SF401 or SF404, the round is not open.
         ConfigurationError: SF104, the outputs do not answer the round, or SF104 and SF142 of the records that vote.
-        PeerError: SF310, the round would not admit what this site can declare.
+        PeerError: SF307 or SF310, the round would not admit what this site can sign, or declare.
         PolicyDenied: SF201 with every reason.
         ApprovalNeeded: SF203, where nothing but approvals is missing.
     """
@@ -270,6 +271,7 @@ def _examine(draft: DraftOutputs, site: Site, *, dry_run: bool) -> _Asked:
     manifest = draft.round.manifest
     # 1. the round (a `VerifiedRound` exists only verified)
     require_open(manifest, site.clock.now())
+    require_own_key(draft.round, site.keys.signing.public, site.clock.now())
     require_fit(draft, site.config.privacy.mechanism)
     site.on_step("release 1")
     # 2. the facts

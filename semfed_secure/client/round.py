@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from datetime import datetime
 
+    from semfed_secure.crypto.keys import VerificationKey
     from semfed_secure.identity.root import FederationRoot
     from semfed_secure.units import Mechanism
     from semfed_secure.wire.cbor import Limits
@@ -226,6 +227,25 @@ def require_open(manifest: RoundManifest, now: datetime) -> None:
         raise ConsensusError("SF401", f"the round opens at {to_iso(from_ms(manifest.opens_at_ms))}")
     if to_ms(now) >= manifest.closes_at_ms:
         raise ConsensusError("SF404", f"the round closed at {to_iso(from_ms(manifest.closes_at_ms))}")
+
+
+def require_own_key(round_: VerifiedRound, key: VerificationKey, now: datetime) -> None:
+    """Accept only a signing key of this site that the server will take in this round.
+
+    The server asks two rosters: the one that the manifest pins, and the newest. Of the pinned one, if it is older, this
+    site knows nothing but that a key was not on it that begins later, and that the key before was; so during an overlap
+    the key before signs such rounds.
+
+    Raises:
+        PeerError: SF307.
+    """
+    manifest, member = round_.manifest, round_.member
+    keys = member.keys_at(now)
+    if key not in keys:
+        _refuse("SF307", "a signing key that the roster lists for this site was expected; sign with one that it lists")
+    is_new = len(keys) > 1 or manifest.opens_at_ms < member.valid_from_ms
+    if manifest.roster_sequence < round_.roster.sequence and is_new and key == keys[0]:
+        _refuse("SF307", "a signing key from before this round was expected; sign with the key before, or wait")
 
 
 def require_opening(manifest: RoundManifest, now: datetime) -> None:

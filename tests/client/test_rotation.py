@@ -12,7 +12,7 @@ from semfed_secure.errors import PeerError
 from semfed_secure.identity.member_changes import Terms, rotate_member_keys
 from semfed_secure.testing.federation import PASSPHRASE
 from semfed_secure.units import Mechanism
-from tests.client.world import MEMBERS, NOW, ROUND, World
+from tests.client.world import MEMBERS, NOW, ROUND, World, charges, records
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,3 +72,46 @@ def test_a_site_signs_new_rounds_with_its_new_key(world: World) -> None:
         assert client.join("round-2").contribute().outcome == "admitted"
         loaded = [row.event.target for row in client.site.audit.entries(0, 99) if row.event.type == "key.loaded"]
         assert loaded == [key.key_id for key in reversed(client.site.keys.record.signing_keys)]
+
+
+def refused_by_key(world: World, keys: Path) -> None:
+    """A site that signs with these keys is not let in, and pays nothing."""
+    with world.client(
+        "bay", mechanism=Mechanism.RECORD_HISTOGRAM, sections={"identity": {"keys": str(keys)}}
+    ) as client:
+        with pytest.raises(PeerError) as caught:
+            client.join(ROUND)
+        assert (caught.value.code, charges(client)) == ("SF307", [])
+
+
+def contributes_with_the_key_before(world: World) -> None:
+    """The directory that the site had all along."""
+    with world.client("bay", mechanism=Mechanism.RECORD_HISTOGRAM) as client:
+        assert client.join(ROUND).contribute(records=records("bay")).outcome == "admitted"
+
+
+def test_a_key_that_the_roster_does_not_list_yet_costs_no_budget(world: World) -> None:
+    """SF307 before anything is paid; the key before goes on meanwhile."""
+    keys = world.federation.site("bay") / "keys"
+    new = keys.with_name("keys-2")
+    rotate_member_keys(keys, new, passphrase=PASSPHRASE, now=NOW, terms=TERMS)
+    refused_by_key(world, new)
+    contributes_with_the_key_before(world)
+
+
+def test_a_new_key_costs_no_budget_in_a_round_that_pins_an_older_roster(world: World) -> None:
+    """The server would refuse it there: SF307 here, and the key before signs."""
+    refused_by_key(world, rotate(world, world.federation.site("bay") / "keys"))
+    contributes_with_the_key_before(world)
+
+
+def test_a_key_whose_overlap_ends_before_the_release_costs_no_budget(world: World) -> None:
+    """Joined in time, released too late: SF307 at step 1."""
+    world.open_round("round-2", closes_in_seconds=2 * int(TERMS.overlap.total_seconds()))
+    rotate(world, world.federation.site("bay") / "keys")
+    with world.client("bay", mechanism=Mechanism.RECORD_HISTOGRAM) as client:
+        joined = client.join("round-2")
+        world.clock.advance(TERMS.overlap.total_seconds())
+        with pytest.raises(PeerError) as caught:
+            joined.contribute(records=records("bay"))
+        assert (caught.value.code, charges(client)) == ("SF307", [])
