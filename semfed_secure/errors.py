@@ -175,6 +175,10 @@ CATALOGUE: dict[str, ErrorCode] = {
             "stop; keep the file; look for a restored backup",
         ),
         SF505=("audit log was forked: two histories for the same entries", "stop; keep both; tell the federation root"),
+        SF506=(
+            "audit log tells one round twice: two lists of commitments, or two results",
+            "stop; keep the log; tell every member",
+        ),
         SF511=("budget ledger does not add up", "stop; keep the database; tell the security team"),
         SF521=(
             "model files differ from their pinned digest",

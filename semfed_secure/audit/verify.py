@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from semfed_secure.audit import merkle
-from semfed_secure.audit.events import Entry, parse_entry
+from semfed_secure.audit.events import Entry, EventType, parse_entry
 from semfed_secure.audit.log import COSIGN_EVERY
 from semfed_secure.audit.merkle import Frontier
 from semfed_secure.audit.notes import Checkpoint, VerifiedCheckpoint, verify_checkpoint
@@ -21,6 +21,8 @@ from semfed_secure.errors import ConfigurationError, IntegrityError, PeerError
 if TYPE_CHECKING:
     from pathlib import Path
 
+ONCE = frozenset({EventType.ROUND_OPENED, EventType.COMMITMENTS_CLOSED, EventType.CONSENSUS_PUBLISHED})
+"""What happens once in a round: a second such entry means that members were shown different things."""
 Visit = Callable[[Entry], None]
 """Called with each entry once its own content has been checked; the log as a whole has not been yet."""
 
@@ -66,7 +68,7 @@ def verify_log(
     Guarantee: if this returns, every entry is one that this software wrote, numbered without gaps, and the tree over
     exactly these entries is what the log's key signed, in its newest checkpoint and in every one that was kept. No
     byte of an entry, hash or checkpoint can be changed, dropped, swapped, repeated or cut off without an error.
-    Nothing is written.
+    And no round was opened, had its commitments closed or was published twice. Nothing is written.
 
     Args:
         place: A state directory, database file or URL, or a directory of exported tiles.
@@ -78,8 +80,8 @@ def verify_log(
 
     Raises:
         IntegrityError: ``SF501`` for changed content, ``SF503`` for a bad signature or key, ``SF504`` for missing
-            entries or a restored older state, ``SF505`` for two histories, ``SF531`` for a damaged database;
-            ``fields["index"]`` is the first bad entry where one is to blame.
+            entries or a restored older state, ``SF505`` for two histories, ``SF506`` for a round that is told twice,
+            ``SF531`` for a damaged database; ``fields["index"]`` is the first bad entry where one is to blame.
         ConfigurationError: There is no log to read at ``place``.
     """
     with open_source(place) as source:
@@ -186,6 +188,8 @@ class _Walk:
     last_time: str | None = None
     clock_steps: list[int] = field(default_factory=list)
     writers: dict[str, None] = field(default_factory=dict)
+    told: set[tuple[EventType, str | None]] = field(default_factory=set)
+    again: Entry | None = None
     agreed: int = 0
     disputed: int | None = None
 
@@ -196,6 +200,10 @@ class _Walk:
         self.first_time = self.first_time or entry.time
         self.last_time = entry.time
         self.writers[entry.writer] = None
+        if entry.event.type in ONCE:
+            said = entry.event.type, entry.event.round_id
+            self.again = self.again or (entry if said in self.told else None)
+            self.told.add(said)
 
     def compare(self, roots: Mapping[int, bytes]) -> None:
         """Hold the tree so far against a checkpoint of its size; remember the first that differs."""
@@ -231,6 +239,10 @@ def _walk(source: LogSource, newest: Checkpoint, head: StoredHead, marks: _Marks
             "an older copy was restored, or the last entries were removed"
         )
         raise IntegrityError("SF504", message, index=newest.size)
+    if walk.again is not None:
+        event, index = walk.again.event, walk.again.seq
+        message = f"entry {index} is a second {event.type} of {event.round_id}: what members were shown may differ"
+        raise IntegrityError("SF506", message, index=index)
     return walk
 
 

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from semfed_secure.audit import notes
+from semfed_secure.audit.events import Event, EventType
 from semfed_secure.audit.log import AuditLog
 from semfed_secure.audit.merkle import Frontier, leaf_hash
 from semfed_secure.audit.verify import LogVerdict, verify_consistency, verify_log
@@ -218,6 +219,22 @@ def test_a_stolen_key_cannot_rewrite_what_others_have_seen(full: Site) -> None:
     rebuild(full, bodies, signer=full.key)
     assert verify_log(full.path, key=full.vkey).size == SIZE
     assert refusal(full, known=(kept,)).code == "SF505"
+
+
+@pytest.mark.parametrize("kind", ["round.opened", "commitments.closed", "consensus.published"])
+def test_a_round_that_is_told_twice_is_refused(site: Site, kind: str) -> None:
+    """Two lists or two results of one round in one well-signed log: SF506 at the second; other rounds are others."""
+
+    def tell(round_id: str) -> None:
+        site.log.append(Event(type=EventType(kind), outcome="success", actor="server", round_id=round_id))
+
+    tell("round-1")
+    tell("round-2")
+    assert verify_log(site.path, key=site.vkey).size == 2
+    tell("round-1")
+    error = refusal(site)
+    assert (error.code, error.fields["index"], error.exit_code) == ("SF506", 2, 12)
+    assert f"second {kind} of round-1" in error.message
 
 
 def test_two_kept_checkpoints_of_two_histories_are_a_fork(full: Site) -> None:
