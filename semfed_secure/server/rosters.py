@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from semfed_secure.clock import from_ms, to_ms
-from semfed_secure.errors import IntegrityError, PeerError
+from semfed_secure.errors import ConfigurationError, IntegrityError, PeerError
 from semfed_secure.identity.files import read_bounded
 from semfed_secure.identity.roster import MAX_ROSTER_FILE_BYTES, Roster, verify_roster
 from semfed_secure.ids import DIGEST_BYTES, Digest
@@ -26,8 +26,9 @@ _NEWEST = "roster/newest"  # eight bytes of sequence, then the digest
 class RosterKeeper:
     """Reads the roster file again whenever it changes, and remembers the highest sequence over restarts.
 
-    A file that does not verify, or is older than one seen before, changes nothing: the last good roster stands
-    until it expires, and `problem` says why the file was refused.
+    A file that cannot be read, does not verify, or is older than one seen before, changes nothing: the last good
+    roster stands until it expires, and `problem` says why the file was refused. One that cannot be read is tried again
+    each time, since it may revoke somebody.
     """
 
     def __init__(self, path: Path, *, root: FederationRoot, database: Database, clock: Clock) -> None:
@@ -75,7 +76,7 @@ class RosterKeeper:
         set_pin_once(tx, _pin_name(roster.digest), data)
 
     def pinned(self, manifest: RoundManifest) -> Roster:
-        """The roster that a round's manifest names, verified again as of its opening.
+        """The roster that a round's manifest names, verified again; it was in force when it was pinned.
 
         Raises:
             IntegrityError: ``SF531`` our database does not hold that roster.
@@ -88,7 +89,7 @@ class RosterKeeper:
             if data is None:
                 raise IntegrityError("SF531", "the roster that the round pinned was expected in the database")
             try:
-                roster = verify_roster(data, root=self._root, now=from_ms(manifest.opens_at_ms), last_sequence=0)
+                roster = verify_roster(data, root=self._root, now=from_ms(0), last_sequence=0)
             except PeerError as error:
                 raise IntegrityError("SF531", "a roster that a round pinned is damaged", cause=error.code) from error
             if roster.digest != manifest.roster_digest:
@@ -98,15 +99,17 @@ class RosterKeeper:
 
     def _refresh(self) -> None:
         stamp = self._read_stamp()
-        if stamp == self._stamp:
+        if stamp is not None and stamp == self._stamp:
             return
-        self._stamp = stamp
         try:
             self._data, self._roster = self._load()
-            self.problem = None
-        except PeerError as error:
-            self.problem = error.code
+        except ConfigurationError as error:
+            self._stamp, self.problem = None, error.code
             return
+        except PeerError as error:
+            self._stamp, self.problem = stamp, error.code
+            return
+        self._stamp, self.problem = stamp, None
         self._known[self._roster.digest] = (self._roster, self._data)
 
     def _load(self) -> tuple[bytes, Roster]:
@@ -128,12 +131,12 @@ class RosterKeeper:
         digest = None if seen is None else Digest(seen[-DIGEST_BYTES:])
         return verify_roster(data, root=self._root, now=self._clock.now(), last_sequence=sequence, last_digest=digest)
 
-    def _read_stamp(self) -> tuple[int, int, int] | None:
+    def _read_stamp(self) -> tuple[int, int, int, int] | None:
         try:
             status = self._path.stat()
         except OSError:
             return None
-        return status.st_mtime_ns, status.st_size, status.st_ino
+        return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
 
 
 def _pin_name(digest: Digest) -> str:

@@ -338,6 +338,16 @@ def test_a_server_without_a_roster_in_force_is_not_ready(world: World) -> None:
         assert client.get("/healthz").status_code == 200
 
 
+def test_a_server_that_refused_the_present_roster_file_is_not_ready(world: World) -> None:
+    """The file may revoke somebody: whoever watches the server hears of it, and of the file that mends it."""
+    with serving(world) as client:
+        world.publish_roster(b"not a roster")
+        answer = client.get("/readyz")
+        assert (answer.status_code, answer.json()["code"]) == (503, "SF322")
+        world.publish_roster(roster_file(sequence=2))
+        assert client.get("/readyz").status_code == 200
+
+
 def test_a_turn_that_fails_is_followed_by_the_next(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The clock goes on ticking whatever one turn raises."""
     world.open()

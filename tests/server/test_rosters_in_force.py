@@ -11,9 +11,10 @@ import pytest
 from semfed_secure.clock import to_ms
 from semfed_secure.crypto.keys import SigningKey
 from semfed_secure.crypto.signing import sign
-from semfed_secure.errors import PeerError
+from semfed_secure.errors import ConfigurationError, PeerError
 from semfed_secure.identity.records import Role, create_record
 from semfed_secure.identity.roster import sign_roster
+from semfed_secure.server import rosters
 from semfed_secure.wire.cbor import Limits
 from semfed_secure.wire.cose import parse_signed
 from semfed_secure.wire.messages import (
@@ -200,3 +201,45 @@ def test_a_bundle_that_was_admitted_is_answered_as_before_after_a_revocation(wor
     world.publish_roster(roster_file(sequence=2, revoked=["bay"]))
     assert world.server.receive(ROUND, body) == first
     assert receipt_of(first.receipt).code is None
+
+
+def test_a_roster_that_could_not_be_read_is_read_as_soon_as_it_can_be(world: World, monkeypatch) -> None:
+    """Neither its time nor its size changes meanwhile; until then the log says so, and then its revocation acts."""
+    manifest = world.open()
+    readable = rosters.read_bounded
+
+    def denied(path: Path, _max_bytes: int) -> bytes:
+        raise ConfigurationError("SF102", f"a readable file was expected at {path}")
+
+    monkeypatch.setattr(rosters, "read_bounded", denied)
+    world.publish_roster(roster_file(sequence=2, revoked=["bay"]))
+    for _ in range(2):
+        world.server.advance()
+        assert (world.context.rosters.current().sequence, world.context.rosters.problem) == (1, "SF102")
+    assert [event.codes for kind, event in world.entries() if kind == "roster.refused"] == [("SF102",)]
+    monkeypatch.setattr(rosters, "read_bounded", readable)
+    with pytest.raises(PeerError, match="SF306"):
+        world.server.receive(ROUND, post("bay", manifest))
+    assert world.context.rosters.problem is None
+
+
+def test_a_roster_file_that_is_missing_for_a_while_is_no_problem_afterwards(world: World) -> None:
+    """The same file comes back: it stands again without a complaint."""
+    file = world.directory / "roster"
+    file.rename(file.with_name("elsewhere"))
+    assert (world.context.rosters.current().sequence, world.context.rosters.problem) == (1, "SF102")
+    file.with_name("elsewhere").rename(file)
+    assert (world.context.rosters.current().sequence, world.context.rosters.problem) == (1, None)
+
+
+def test_a_round_that_opens_after_its_roster_has_expired_survives_a_restart(world: World) -> None:
+    """It was pinned in force; the newer roster, in force now, is what decides who still counts."""
+    opens = NOW + timedelta(days=201)
+    world.open(opens_at=opens, closes_at=opens + timedelta(days=1))
+    world.clock.advance(timedelta(days=201).total_seconds())
+    world.publish_roster(roster_file(sequence=2, issued_at=opens))
+    world.restart()
+    world.server.advance()
+    contribute(world)
+    world.server.advance()
+    assert world.state() == "published"

@@ -105,12 +105,14 @@ async def healthz() -> PlainTextResponse:
     "/readyz", response_class=PlainTextResponse, responses={200: text("It can do its work.")}, tags=["operation"]
 )
 def readyz(request: Request) -> PlainTextResponse:
-    """Whether it can do its work: database, log and roster, and it is not stopping."""
+    """Whether it can do its work: database, log and the present roster file, and it is not stopping."""
     if request.app.state.draining:
         raise PeerError("SF348", "a server that goes on was expected, this one is stopping")
     service = _service(request)
     service.context.audit.size()
     service.context.rosters.current()
+    if service.context.rosters.problem is not None:  # the file that was refused may revoke somebody
+        raise PeerError("SF322", "a roster file that can be read and verifies was expected")
     return PlainTextResponse("ready\n")
 
 
