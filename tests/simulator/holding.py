@@ -97,7 +97,7 @@ def _slots(world: World, round_id: RoundId, entries: list[Entry]) -> None:
 def _results(world: World, round_id: RoundId, entries: list[Entry]) -> None:
     """The consensus counts what the log says, and an honest member has its labels, or a coded refusal."""
     said = {name: answers_of(entries, round_id, name) for name in world.strategies}
-    admitted = {name for name, answers in said.items() if "admitted" in answers}
+    admitted = {name for name, answers in said.items() if "admitted" in answers} - world.revoked
     if len(admitted) < 2:
         assert world.federation.coordinator.store.head(round_id).state == "aborted"
         return

@@ -209,6 +209,18 @@ class Copying(Liar):
             seat.post(round_id, signed(seat, replace(statement, sequence=99), blob), expect="SF307")
 
 
+class Revoked(Liar):
+    """Is revoked after it was admitted, and goes on."""
+
+    def lie(self, seat: Seat, round_id: RoundId, body: bytes) -> Iterator[Phase]:
+        """Nothing new is taken from it, and what was taken does not count; its old receipt is what it was."""
+        first = seat.post(round_id, body, expect="admitted")
+        yield Phase.OPEN
+        seat.world.revoke(seat.name)
+        seat.post(round_id, answered(seat, body, votes=(1, 1, 1, 1, 1, 1)), expect="SF306")
+        assert seat.post(round_id, body, expect="admitted", again=True) == first
+
+
 LIARS = (Silent, Late, Replaying, Equivocating, Garbling, Truncating, Forwarding, Copying)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.simulator.holding import hold
-from tests.simulator.members import LIARS, Liar, Restarting
+from tests.simulator.members import LIARS, Liar, Restarting, Revoked
 from tests.simulator.world import NAMES, ROUNDS, TRUTH
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def test_honest_members_agree_on_the_truth(simulate: Simulate) -> None:
 @pytest.mark.parametrize("liar", LIARS)
 @pytest.mark.parametrize("seed", [1])
 def test_a_liar_changes_nothing_for_the_honest(simulate: Simulate, liar: type[Liar], seed: int) -> None:
-    """Four honest members get the labels of a world without liars; slot and log entries of the liar are right."""
+    """Three honest members get the labels of a world without liars; slot and log entries of the liar are right."""
     with simulate(seed=seed, liars={"north": liar()}) as world:
         world.run()
         for name in world.honest:
@@ -36,8 +36,18 @@ def test_a_liar_changes_nothing_for_the_honest(simulate: Simulate, liar: type[Li
         hold(world)
 
 
-def test_two_of_each_do_not_help(simulate: Simulate) -> None:
-    """Eleven members, every liar at once: the three honest ones are outnumbered and still get what was voted."""
+def test_a_revoked_member_is_out_at_once(simulate: Simulate) -> None:
+    """What it sends is refused, what it had sent is not counted, and it is told so itself; nobody else notices."""
+    with simulate(seed=5, rounds=ROUNDS[:1], liars={"north": Revoked()}) as world:
+        world.run()
+        for name in world.honest:
+            assert world.seats[name].labels == {ROUNDS[0]: AGREED}
+        assert world.seats["north"].ended[ROUNDS[0], "collect"] == "SF306"
+        hold(world)
+
+
+def test_all_liars_at_once_are_told_apart(simulate: Simulate) -> None:
+    """The honest are outnumbered; the log still says of each liar what it did, and the result is what was voted."""
     names = (*NAMES, *(f"liar-{number}" for number in range(len(LIARS))))
     liars = {f"liar-{number}": liar() for number, liar in enumerate(LIARS)}
     with simulate(seed=3, names=names, liars=liars) as world:

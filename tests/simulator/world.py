@@ -112,6 +112,7 @@ class World:
         self.reach = reach
         self.expected: dict[tuple[str, RoundId], list[str]] = defaultdict(list)
         """What the server's log must say about the contributions of each liar: ``admitted``, or a code."""
+        self.revoked: set[str] = set()
         self.liars = dict(liars or {})
         self.mischief = {name: tuple(each) for name, each in (mischief or {}).items()}
         self.strategies = {name: self.liars.get(name) or Honest() for name in names}
@@ -150,6 +151,11 @@ class World:
             closes_in_seconds=SECONDS,
             opening_seconds=SECONDS,
         )
+
+    def revoke(self, name: str) -> None:
+        """The federation root revokes a member, from now on."""
+        self.revoked.add(name)
+        self.federation.publish_roster(sequence=1 + len(self.revoked), revoked=sorted(self.revoked))
 
     def line(self, name: str) -> Transport:
         """A member's way to the server, with everything that happens on it, recorded at both ends."""
