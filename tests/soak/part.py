@@ -1,0 +1,35 @@
+"""One part of the soak as a process: ``python -m tests.soak.part DIRECTORY PART …`` prints one JSON value."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.soak import mutants, named, network
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def answer(directory: Path, part: str, *words: str) -> Any:
+    """What ``part`` has to say."""
+    if part == "random":
+        return network.kill_at_random(directory, kills=int(words[0]), seed=int(words[1]))
+    if part == "named":
+        return named.kill_at_each(directory, words[0], list(words[1:]))
+    if part == "dropped":
+        return named.sees_what_is_not_durable(directory, f"{words[0]}-1", drop=words[1])
+    mutate = None if words[0] == "none" else mutants.SYNCS[words[0]]
+    return named.sees_what_is_not_durable(directory, "votes-1", mutate)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Answer."""
+    sys.stdout.write(json.dumps(answer(Path(arguments[0]), *arguments[1:])) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,62 @@
+"""The long form of the kills: ``python -m tests.soak.run``; prints one JSON line per part, fails if anything shows.
+
+1. A process is killed at both sides of every named durable boundary, ``--repeats`` times.
+2. ``--kills`` processes of a federation on loopback are killed at random; ``--seed`` repeats the choice of victims.
+3. Mutants: each drops one commit, or one sync; each must be seen. Without a mutant nothing is seen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.soak import mutants, named, network
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def fresh() -> Path:
+    """A directory for one federation."""
+    return Path(tempfile.mkdtemp(prefix="semfed-soak-"))
+
+
+def killed_by_name(kind: str, repeats: int) -> dict[str, int]:
+    """How often a process was killed at each boundary of rounds of ``kind``."""
+    boundaries = named.boundaries_of(fresh(), kind)
+    total = dict.fromkeys(boundaries, 0)
+    for _ in range(repeats):
+        for boundary, hits in named.kill_at_each(fresh(), kind, boundaries).items():
+            total[boundary] += hits
+    return total
+
+
+def main(arguments: Sequence[str]) -> int:
+    """All three parts."""
+    parser = argparse.ArgumentParser(prog="python -m tests.soak.run", description="Kill everything, everywhere.")
+    parser.add_argument("--repeats", type=int, default=10)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args(arguments)
+    for kind in named.KINDS:
+        hits = killed_by_name(kind, options.repeats)
+        _say(part="named boundaries", kind=kind, least=min(hits.values()), total=sum(hits.values()), hits=hits)
+        if min(hits.values()) < options.repeats:
+            return 1
+    _say(part="random kills", **network.kill_at_random(fresh(), kills=options.kills, seed=options.seed))
+    seen = mutants.verdicts(fresh)
+    _say(part="mutants", **seen)
+    return int(not mutants.all_seen(seen))
+
+
+def _say(**line: Any) -> None:
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
