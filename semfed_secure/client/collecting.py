@@ -19,7 +19,7 @@ from semfed_secure.client.round import (
     verify_manifest,
     verify_round,
 )
-from semfed_secure.client.server_log import follow
+from semfed_secure.client.server_log import follow, require_published
 from semfed_secure.client.site import CONSENSUS, PROMPTS
 from semfed_secure.clock import to_ms
 from semfed_secure.errors import ConsensusError, IntegrityError, PeerError
@@ -95,6 +95,7 @@ def collect(site: Site, transport: Transport, round_: VerifiedRound) -> Verified
         data = transport.consensus(round_id)
         verified = verify_consensus(data, round_=round_, commitments_root=root)
         follow(site.database, transport, round_.server, verified.consensus.log_checkpoint)
+        entry = require_published(verified.consensus, transport, site.database, round_.server)
     except ConsensusError as error:
         if error.code in {"SF402", "SF403"}:
             _abort(site, error, round_id)
@@ -109,7 +110,9 @@ def collect(site: Site, transport: Transport, round_: VerifiedRound) -> Verified
     with site.database.transaction() as tx:
         if state_of(tx, round_id) is not RoundState.COLLECTED:
             advance(tx, round_id, Step.COLLECT, result, at_ms=to_ms(site.clock.now()))
-            event = _consensus_event(EventType.CONSENSUS_VERIFIED, site, round_id, verified=verified, size=len(data))
+            event = _consensus_event(
+                EventType.CONSENSUS_VERIFIED, site, round_id, verified=verified, entry=entry, size=len(data)
+            )
             site.audit.append(event, tx)
     return verified
 
@@ -190,6 +193,7 @@ def _consensus_event(
     *,
     verified: VerifiedConsensus | None = None,
     error: PeerError | None = None,
+    entry: int | None = None,
     size: int = 0,
 ) -> Event:
     details: dict[str, object] = {}
@@ -212,6 +216,7 @@ def _consensus_event(
         actor=site.member_id,
         round_id=round_id,
         peer=site.server_id,
+        peer_entry=entry,
         codes=() if error is None else (error.code,),
         reason=None if error is None else error.message,
         details=details,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from semfed_secure.audit.events import EventType, parse_entry
 from semfed_secure.audit.merkle import leaf_hash, verify_consistency, verify_inclusion
-from semfed_secure.audit.notes import Checkpoint, verify_checkpoint
+from semfed_secure.audit.notes import Checkpoint, parse_log_proof, verify_checkpoint
 from semfed_secure.client.pins import keep_server_checkpoint, server_checkpoint
 from semfed_secure.crypto.log_keys import LogVerificationKey
 from semfed_secure.errors import PeerError, SemfedError
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from semfed_secure.client.transport import Transport
     from semfed_secure.identity.records import MemberRecord
     from semfed_secure.storage import Database
-    from semfed_secure.wire.messages import Receipt
+    from semfed_secure.wire.messages import Consensus, Receipt
 
 _RECORDED = {
     Outcome.COMMITTED: EventType.BUNDLE_COMMITTED,
@@ -85,7 +85,9 @@ def verify_receipt_entry(entry: bytes, receipt: Receipt, checkpoint: Checkpoint)
 def verify_commitments_entry(entry: bytes, commitments: VerifiedCommitments, checkpoint: Checkpoint) -> None:
     """Accept only the entry of the server's log that records the root of exactly this list.
 
-    The server cannot show this site one list, and its log, or another site, another one.
+    Another list for another site needs another entry, and a log with two of one round does not verify
+    (`semfed_secure.audit.verify`): whoever reads it detects the server that showed two. Nothing prevents it: the texts
+    may be gone by then.
 
     Raises:
         PeerError: SF329.
@@ -96,16 +98,37 @@ def verify_commitments_entry(entry: bytes, commitments: VerifiedCommitments, che
         raise PeerError("SF329", "the server's log records other commitments than were shown")
 
 
+def require_published(consensus: Consensus, transport: Transport, database: Database, server: MemberRecord) -> int:
+    """Accept only a consensus that the server's log, which this site follows, says was published; its entry's number.
+
+    A log that publishes two of one round does not verify (`semfed_secure.audit.verify`): who was shown another
+    consensus than the others holds the proof of it.
+
+    Raises:
+        PeerError: SF325; SF323 or SF341 as `follow`.
+    """
+    told = transport.consensus_proof(consensus.round_id)
+    try:
+        proof = parse_log_proof(told)
+    except PeerError as error:
+        raise PeerError("SF325", error.message, cause=error.code) from error
+    checkpoint = follow(database, transport, server, proof.checkpoint)
+    entry = transport.log_entry(proof.index, checkpoint.size)
+    event = _entry_at(entry, proof.index, proof.path, checkpoint, code="SF325")
+    recorded = (event.type, event.round_id, event.details.get("consensus_digest"))
+    if recorded != (EventType.CONSENSUS_PUBLISHED, consensus.round_id, hex_digest(consensus.digest)):
+        raise PeerError("SF325", "the server's log records another consensus than was shown")
+    return proof.index
+
+
 def _logged(entry: bytes, message: Receipt | VerifiedCommitments, checkpoint: Checkpoint, *, code: str) -> Event:
     """The event in the entry that ``message`` points to."""
+    return _entry_at(entry, message.log_index, message.inclusion_proof, checkpoint, code=code)
+
+
+def _entry_at(entry: bytes, index: int, proof: tuple[bytes, ...], checkpoint: Checkpoint, *, code: str) -> Event:
     try:
-        verify_inclusion(
-            leaf_hash(entry),
-            index=message.log_index,
-            size=checkpoint.size,
-            proof=message.inclusion_proof,
-            root=checkpoint.root,
-        )
+        verify_inclusion(leaf_hash(entry), index=index, size=checkpoint.size, proof=proof, root=checkpoint.root)
         return parse_entry(entry).event
     except SemfedError as error:
         raise PeerError(code, "the entry that was named was expected in the server's log", cause=error.code) from error

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MAX_MESSAGE_BYTES = CONSENSUS_LIMITS.max_bytes + 64 * 1024
 """The largest signed message there is, a consensus, with its signatures."""
 MAX_RECEIPT_BYTES = 64 * 1024
-"""A receipt holds one inclusion proof and one checkpoint."""
+"""A receipt holds one inclusion proof and one checkpoint; so does a proof."""
 MAX_COMMITMENTS_BYTES = COMMITMENTS_LIMITS.max_bytes + 64 * 1024
 """The closed list, with its signatures."""
 ATTEMPTS = 5
@@ -86,6 +86,10 @@ class Transport(Protocol):
 
     def consensus(self, round_id: RoundId) -> bytes:
         """The signed consensus; `ConsensusError` SF401 while there is none, SF403 if there never will be."""
+        ...
+
+    def consensus_proof(self, round_id: RoundId) -> str:
+        """Where the published consensus stands in the server's log: a C2SP ``tlog-proof``."""
         ...
 
     def checkpoint(self) -> str:
@@ -178,6 +182,10 @@ class HttpTransport:
     def consensus(self, round_id: RoundId) -> bytes:
         """``GET /v1/rounds/{id}/consensus``."""
         return self._get(f"/v1/rounds/{round_id}/consensus")
+
+    def consensus_proof(self, round_id: RoundId) -> str:
+        """``GET /v1/rounds/{id}/consensus/proof``."""
+        return text_of(self._get(f"/v1/rounds/{round_id}/consensus/proof", limit=MAX_RECEIPT_BYTES))
 
     def checkpoint(self) -> str:
         """``GET /v1/log/checkpoint``."""

@@ -11,6 +11,7 @@ import threading
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from semfed_secure.audit.notes import LogProof
 from semfed_secure.clock import to_ms
 from semfed_secure.errors import ConfigurationError, ConsensusError, IntegrityError, SemfedError
 from semfed_secure.identity.records import Role
@@ -19,10 +20,11 @@ from semfed_secure.server.intake import Answer, Intake
 from semfed_secure.server.key_entries import KeyEntries
 from semfed_secure.server.opening import Ground, RoundPlan, check_plan, make_manifest
 from semfed_secure.server.overview import Overview
+from semfed_secure.server.receipts import placed
 from semfed_secure.server.refusals import Refusals
 from semfed_secure.server.roster_entries import RosterEntries
 from semfed_secure.server.round import FINAL, RoundInput, RoundState, after, due, ending
-from semfed_secure.server.transitions import NEWEST_CONSENSUS, Transitions
+from semfed_secure.server.transitions import NEWEST_CONSENSUS, Transitions, published_at
 from semfed_secure.storage import pin_rows, round_rows
 from semfed_secure.wire.prompts import PromptSet, encode_prompt_set
 
@@ -176,6 +178,18 @@ class Coordinator:
         if consensus is None:
             raise ConsensusError("SF401", "the consensus is not published yet")
         return consensus
+
+    def consensus_proof(self, round_id: RoundId) -> str:
+        """Where the consensus stands in this server's log, as a C2SP ``tlog-proof``.
+
+        Raises:
+            PeerError, ConsensusError: as `consensus`.
+        """
+        self.consensus(round_id)
+        with self._context.database.snapshot() as tx:
+            index = published_at(tx, round_id)
+            checkpoint, path = placed(tx, self._context, index)
+        return LogProof(index, path, checkpoint).encoded
 
     def commitments(self, round_id: RoundId) -> bytes:
         """The signed list of what a round of texts was committed to.

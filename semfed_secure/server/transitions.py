@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from semfed_secure.audit.events import Event, EventType
 from semfed_secure.clock import from_ms, to_iso
 from semfed_secure.crypto.signing import sign
+from semfed_secure.errors import IntegrityError
 from semfed_secure.ids import RoundId, hex_digest, parse_digest
 from semfed_secure.server.forming import Ballot, batch_root, form_consensus
 from semfed_secure.server.receipts import answer, placed
@@ -51,6 +52,8 @@ UNOPENED = "SF316"
 """Code for what was committed to and not opened in time."""
 NEWEST_CONSENSUS = "consensus/newest"
 """Pin that holds the digest of the consensus published last; the next manifest names it."""
+_PUBLISHED = "consensus/{}/entry"
+"""Pin that holds the number of the log entry that published a round's consensus."""
 
 
 class Transitions:
@@ -222,7 +225,8 @@ class Transitions:
                     "admitted": len(report["clients"]),
                     "bytes": report["bytes"]["consensus"],
                 }
-                self._log(tx, EventType.CONSENSUS_PUBLISHED, round_id, details)
+                index = self._log(tx, EventType.CONSENSUS_PUBLISHED, round_id, details)
+                pin_rows.set_pin_once(tx, _PUBLISHED.format(round_id), index.to_bytes(8, "big"))
                 newest = pin_rows.read_pin(tx, NEWEST_CONSENSUS)
                 digest = parse_digest(report["consensus_digest"])
                 pin_rows.replace_pin(tx, NEWEST_CONSENSUS, expected=newest, value=digest)
@@ -249,6 +253,18 @@ class Transitions:
             details=details,
         )
         return self._context.audit.append(event, tx)
+
+
+def published_at(tx: Transaction, round_id: RoundId) -> int:
+    """Number of the log entry that published the consensus of this round.
+
+    Raises:
+        IntegrityError: ``SF531`` it is not noted.
+    """
+    noted = pin_rows.read_pin(tx, _PUBLISHED.format(round_id))
+    if noted is None:
+        raise IntegrityError("SF531", "the log entry of the consensus was expected to be noted")
+    return int.from_bytes(noted, "big")
 
 
 def having(rows: Sequence[ContributionRow], outcome: str) -> list[ContributionRow]:

@@ -63,6 +63,10 @@ class LocalTransport:
         self._coordinator.advance()
         return _asked(lambda: self._coordinator.consensus(round_id))
 
+    def consensus_proof(self, round_id: RoundId) -> str:
+        """Its place in the log."""
+        return _asked(lambda: self._coordinator.consensus_proof(round_id).encode()).decode()
+
     def checkpoint(self) -> str:
         """The newest checkpoint."""
         return self._context.audit.checkpoint()
@@ -124,6 +128,10 @@ class TransportWrapper:
     def consensus(self, round_id: RoundId) -> bytes:
         """Passed on."""
         return self.answered("consensus", self._inner.consensus(round_id))
+
+    def consensus_proof(self, round_id: RoundId) -> str:
+        """Passed on."""
+        return self._inner.consensus_proof(round_id)
 
     def checkpoint(self) -> str:
         """Passed on."""

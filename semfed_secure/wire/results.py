@@ -72,7 +72,8 @@ class Commitments:
     """The server's signed list of all that a round of texts was committed to, with its place in the server's log.
 
     It stands before the first payload is sent, and the consensus names its root: nothing that was added after
-    somebody's payload was seen can count. The log entry tells the root, so that no second list can be shown later.
+    somebody's payload was seen can count. The log entry tells the root, so that a second list needs a second entry,
+    with which the log does not verify.
 
     Attributes:
         statements: Digests of the committed statements in ascending order.

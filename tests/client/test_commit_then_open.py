@@ -167,6 +167,56 @@ def test_a_consensus_over_another_list_is_refused(world: World) -> None:
         assert caught.value.code == "SF325"
 
 
+class Claiming(TransportWrapper):
+    """A server that proves another thing about its consensus than it shows."""
+
+    def __init__(self, inner: Transport, change: Callable[[str], str]) -> None:
+        super().__init__(inner)
+        self.change = change
+
+    def consensus_proof(self, round_id: RoundId) -> str:
+        return self.change(super().consensus_proof(round_id))
+
+
+def resigned_consensus(world: World, **changes: Any) -> Callable[[bytes], bytes]:
+    """The consensus with ``changes``, as the server itself would sign it."""
+
+    def change(data: bytes) -> bytes:
+        key = world.federation.context.keys.signing
+        payload = verify(MessageType.CONSENSUS, data, [key.public], limits=CONSENSUS_LIMITS).payload
+        return sign(MessageType.CONSENSUS, encode_consensus(replace(parse_consensus(payload), **changes)), key)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        lambda world, way: Altering(way, consensus=resigned_consensus(world, batch_root=Digest(bytes(32)))),
+        lambda _world, way: Claiming(way, lambda _proof: ""),
+        lambda _world, way: Claiming(way, lambda proof: re.sub("index [0-9]+", "index 0", proof)),
+    ],
+    ids=["another-consensus", "no-proof", "another-entry"],
+)
+def test_a_consensus_that_the_servers_log_does_not_publish_is_refused(
+    world: World, lie: Callable[[World, Transport], Transport]
+) -> None:
+    """SF325, however well it is signed; the one that was published is taken, and its entry noted."""
+    with world.client(mechanism=UNSAFE) as client:
+        client.join(TEXTS).contribute()
+    others_open(world)
+    with world.client(mechanism=UNSAFE, transport=lie(world, world.federation.transport())) as client:
+        with pytest.raises(PeerError) as caught:
+            client.join(TEXTS).wait_for_consensus()
+        assert (caught.value.code, events(client)[-1]) == ("SF325", ("consensus.refused", "denied"))
+    with world.client(mechanism=UNSAFE) as client:
+        client.join(TEXTS).wait_for_consensus()
+        noted = [each.event for each in client.site.audit.entries(0, 99) if each.event.type == "consensus.verified"]
+        logged = world.federation.context.audit.entries(0, 99)
+        published = [each.seq for each in logged if each.event.type == "consensus.published"]
+        assert [event.peer_entry for event in noted] == published
+
+
 class Losing(TransportWrapper):
     """A network that loses every answer to a post until it is told otherwise."""
 

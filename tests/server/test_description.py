@@ -84,6 +84,7 @@ def test_every_documented_route_answers_as_documented(held: tuple[Held, World]) 
         ("GET", "/v1/rounds/{round_id}"): [({"round_id": ROUND}, 200), ({"round_id": "none"}, 404)],
         ("GET", "/v1/rounds/{round_id}/status"): [({"round_id": ROUND}, 200), ({"round_id": "none"}, 404)],
         ("GET", "/v1/rounds/{round_id}/consensus"): [({"round_id": ROUND}, 409), ({"round_id": "none"}, 404)],
+        ("GET", "/v1/rounds/{round_id}/consensus/proof"): [({"round_id": ROUND}, 409), ({"round_id": "none"}, 404)],
         ("GET", "/v1/rounds/{round_id}/commitments"): [({"round_id": ROUND}, 409), ({"round_id": "none"}, 404)],
         ("GET", "/v1/prompts/{digest}"): [
             ({"digest": hidden}, 200),
@@ -135,6 +136,7 @@ def test_a_round_that_ended_answers_as_documented(held: tuple[Held, World]) -> N
             world.server.advance()
     world.server.abort_round(RoundId("round-2"), "a test")
     assert server.ask("GET", "/v1/rounds/{round_id}/consensus", round_id="round-1") == 200
+    assert server.ask("GET", "/v1/rounds/{round_id}/consensus/proof", round_id="round-1") == 200
     assert server.ask("GET", "/v1/rounds/{round_id}/consensus", round_id="round-2") == 410
     assert server.ask("GET", "/v1/rounds/{round_id}/status", round_id="round-2") == 200
 

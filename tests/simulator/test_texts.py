@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from semfed_secure.errors import IntegrityError
 from semfed_secure.units import OutputKind
 from tests.simulator.holding import hold
 from tests.simulator.lines import Dropping, Reordering
-from tests.simulator.texts import LISTS, TEXT_LIARS
+from tests.simulator.texts import LISTS, TEXT_LIARS, LoggingTwoLists
 from tests.simulator.world import ROUNDS, TRUTH
 
 if TYPE_CHECKING:
@@ -43,6 +44,22 @@ def test_a_server_that_shows_another_list_gets_no_texts(simulate: Simulate, misc
         for name in THREE[1:]:
             assert world.seats[name].labels == {ROUNDS[0]: AGREED}
         hold(world)
+
+
+def test_a_server_that_logs_two_lists_reads_texts_early_and_leaves_the_proof_of_it(simulate: Simulate) -> None:
+    """Nothing prevents it; the member takes no labels of it, and nobody who reads the log can overlook it."""
+    lies = {"bay": [LoggingTwoLists]}
+    with simulate(seed=32, names=THREE, rounds=ROUNDS[:1], kind=OutputKind.TEXT, mischief=lies) as world:
+        world.run()
+        bay = world.seats["bay"]
+        assert len(world.transcript.posted(end="member", member="bay")) == 2
+        assert bay.ended[ROUNDS[0], "collect"] in LoggingTwoLists.codes
+        assert not bay.labels
+        for name in THREE[1:]:
+            assert world.seats[name].labels == {ROUNDS[0]: AGREED}
+        with pytest.raises(IntegrityError) as caught:
+            hold(world)
+        assert caught.value.code == "SF506"
 
 
 def test_a_bad_network_costs_texts_only_time(simulate: Simulate) -> None:

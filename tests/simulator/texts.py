@@ -5,20 +5,26 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from semfed_secure.audit.events import Event, EventType
 from semfed_secure.crypto.keys import SealingKey
 from semfed_secure.crypto.sealing import seal
 from semfed_secure.crypto.signing import sign
-from semfed_secure.ids import sha256
+from semfed_secure.ids import Digest, hex_digest, sha256
+from semfed_secure.server.forming import batch_root
+from semfed_secure.server.receipts import placed
 from semfed_secure.units import OutputKind
 from semfed_secure.wire.messages import (
     COMMITMENTS_LIMITS,
+    CONSENSUS_LIMITS,
     MessageType,
     Payload,
     commit,
     encode_commitments,
+    encode_consensus,
     encode_contribution,
     encode_payload,
     parse_commitments,
+    parse_consensus,
     parse_contribution,
     statement_info,
 )
@@ -29,9 +35,11 @@ from tests.simulator.world import Phase
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from semfed_secure.client.transport import Transport
     from semfed_secure.ids import RoundId
-    from semfed_secure.wire.messages import Contribution
+    from semfed_secure.wire.messages import Commitments, Contribution
     from tests.simulator.seats import Seat
+    from tests.simulator.world import World
 
 COPIED = ("heart",) * 6
 
@@ -134,6 +142,52 @@ class KeepingASeat(_OtherCommitments):
 
 
 LISTS = (LeavingOut, KeepingASeat)
+
+
+class LoggingTwoLists(Mischief):
+    """Shows the member a list with a seat kept free, under a log entry of its own, and a consensus over that list.
+
+    The member cannot tell from the list: it is signed, logged, and holds its own statement. So its texts are read
+    early; but no log entry publishes the consensus that it is shown, and both lists stand in the log for ever.
+    """
+
+    codes = frozenset({"SF325"})
+
+    def __init__(self, inner: Transport, world: World, name: str) -> None:
+        """Nothing is shown yet."""
+        super().__init__(inner, world, name)
+        self._shown: bytes | None = None
+        self._root = Digest(bytes(32))
+
+    def commitments(self, round_id: RoundId) -> bytes:
+        """The same second list each time."""
+        if self._shown is None:
+            self._shown = self._second(parse_commitments(payload_of(super().commitments(round_id), COMMITMENTS_LIMITS)))
+        return self._shown
+
+    def consensus(self, round_id: RoundId) -> bytes:
+        """The true one, but for the list that it is said to be over."""
+        consensus = parse_consensus(payload_of(super().consensus(round_id), CONSENSUS_LIMITS))
+        other = replace(consensus, commitments_root=self._root)
+        return sign(MessageType.CONSENSUS, encode_consensus(other), self.world.federation.context.keys.signing)
+
+    def _second(self, true: Commitments) -> bytes:
+        context = self.world.federation.context
+        statements = tuple(sorted([*true.statements, sha256(b"to be made up when the texts are known")]))
+        self._root = batch_root(statements)
+        event = Event(
+            type=EventType.COMMITMENTS_CLOSED,
+            outcome="success",
+            actor=context.member,
+            round_id=true.round_id,
+            details={"committed": len(statements), "commitments_root": hex_digest(self._root)},
+        )
+        with context.database.transaction() as tx:
+            index = context.audit.append(event, tx)
+            checkpoint, proof = placed(tx, context, index)
+        place = {"log_index": index, "log_checkpoint": checkpoint, "inclusion_proof": proof}
+        second = replace(true, statements=statements, **place)
+        return sign(MessageType.COMMITMENTS, encode_commitments(second), context.keys.signing)
 
 
 def opened(seat: Seat, round_id: RoundId, *, texts: tuple[str, ...], commitment: bytes | None = None) -> Contribution:

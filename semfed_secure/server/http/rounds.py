@@ -8,13 +8,14 @@ from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.responses import PlainTextResponse
 
 from semfed_secure.errors import PeerError
 from semfed_secure.ids import RoundId, is_name
 from semfed_secure.server.admission import body_limit
 from semfed_secure.server.http import callers
 from semfed_secure.server.http.problems import COSE, HANG_UP
-from semfed_secure.server.http.schemas import BYTES, RoundLine, RoundList, RoundStatus, refusals, signed
+from semfed_secure.server.http.schemas import BYTES, RoundLine, RoundList, RoundStatus, refusals, signed, text
 from semfed_secure.server.round import FINAL, RoundState
 from semfed_secure.storage import round_rows
 from semfed_secure.wire.messages import Outcome
@@ -120,6 +121,19 @@ def commitments(round_id: str, request: Request) -> Response:
 def consensus(round_id: str, request: Request) -> Response:
     """The signed consensus; 409 with ``SF401`` while there is none, 410 if there never will be."""
     return Response(_service(request).coordinator.consensus(_known(round_id)), media_type=COSE)
+
+
+@router.get(
+    "/{round_id}/consensus/proof",
+    response_class=PlainTextResponse,
+    responses={
+        200: text("A C2SP tlog-proof of the log entry that published it."),
+        **refusals("SF304", "SF401", "SF402", "SF403"),
+    },
+)
+def consensus_proof(round_id: str, request: Request) -> PlainTextResponse:
+    """Where the consensus stands in the server's log."""
+    return PlainTextResponse(_service(request).coordinator.consensus_proof(_known(round_id)))
 
 
 def _service(request: Request) -> Service:
