@@ -39,8 +39,10 @@ _NOT_ITS_TLS = {
 }
 
 
-def http_client(server: ServerSection, environ: Mapping[str, str]) -> httpx.Client:
+def http_client(server: ServerSection, uri: str, environ: Mapping[str, str]) -> httpx.Client:
     """The HTTP client for ``server``; it reads no environment variable but those that ``server`` asks for.
+
+    No request is sent to one whose certificate names another member than ``uri``.
 
     Raises:
         ConfigurationError: ``SF102``, ``SF121``, ``SF122`` or ``SF124``, a TLS file is missing or does not fit.
@@ -48,10 +50,12 @@ def http_client(server: ServerSection, environ: Mapping[str, str]) -> httpx.Clie
     own = None
     if server.certificate is not None and server.key is not None:
         own = OwnCertificate(server.certificate, server.key, server.passphrase_file)
-    secured = server.url.startswith("https:")
+    tls: ssl.SSLContext | bool = True
+    if server.url.startswith("https:"):
+        tls = client_context(own, ca=server.ca, server=uri, environ=environ, now=SystemClock().now())
     return httpx.Client(
         timeout=server.timeout_seconds,
-        verify=client_context(own, ca=server.ca, environ=environ, now=SystemClock().now()) if secured else True,
+        verify=tls,
         proxy=_proxy(server),
         trust_env=False,
     )

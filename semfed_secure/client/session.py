@@ -24,7 +24,8 @@ from semfed_secure.client.taking_part import Round
 from semfed_secure.client.transport import HttpTransport, RoundSummary, Transport
 from semfed_secure.clock import Clock, Randomness, SystemClock, SystemRandomness
 from semfed_secure.errors import ConfigurationError, ConsensusError
-from semfed_secure.ids import RoundId, is_name
+from semfed_secure.identity.tls import member_uri
+from semfed_secure.ids import FederationId, MemberId, RoundId, is_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,7 +92,8 @@ class Client:
             on_step=on_step,
         )
         try:
-            channel = transport if transport is not None else HttpTransport.to(loaded.server)
+            uri = member_uri(FederationId(loaded.site.federation), MemberId(loaded.federation.server_id))
+            channel = transport if transport is not None else HttpTransport.to(loaded.server, uri)
         except BaseException:
             site.close()
             raise

@@ -128,13 +128,13 @@ class HttpTransport:
         self._sleep = sleep
 
     @classmethod
-    def to(cls, server: ServerSection) -> Self:
-        """As the site file says: TLS, proxy, time-outs.
+    def to(cls, server: ServerSection, uri: str) -> Self:
+        """As the site file says: TLS, proxy, time-outs; ``uri`` is the server's name, as `member_uri` writes it.
 
         Raises:
             ConfigurationError: a TLS file is missing or does not fit; the message names it.
         """
-        return cls(server.url, client=http_client(server, os.environ))
+        return cls(server.url, client=http_client(server, uri, os.environ))
 
     def __enter__(self) -> Self:
         """Nothing is opened before the first request."""

@@ -73,15 +73,19 @@ def server_context(
 
 
 def client_context(
-    own: OwnCertificate | None, *, ca: Path | None, environ: Mapping[str, str], now: datetime
+    own: OwnCertificate | None, *, ca: Path | None, server: str, environ: Mapping[str, str], now: datetime
 ) -> ssl.SSLContext:
     """How a client speaks TLS: it believes ``ca`` alone, or else the authorities of the operating system.
+
+    A certificate that names a member must name ``server``. The federation's authority names one in every certificate;
+    that of an institution or of its proxy names the host alone.
 
     Raises:
         ConfigurationError: as `server_context`.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # demands a certificate for the very host
     context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.sslsocket_class, context.sslobject_class = _expecting(server)
     if ca is None:
         context.load_default_certs()
     else:
@@ -91,7 +95,7 @@ def client_context(
     return context
 
 
-def names_of(connection: ssl.SSLObject) -> tuple[str, ...]:
+def names_of(connection: ssl.SSLObject | ssl.SSLSocket) -> tuple[str, ...]:
     """The URIs in the verified certificate of the other side; none if it showed none."""
     names: Any = (connection.getpeercert() or {}).get("subjectAltName", ())
     return tuple(str(value) for kind, value in names if kind == "URI")
@@ -126,6 +130,30 @@ def _trust(context: ssl.SSLContext, authorities: Path) -> None:
         context.load_verify_locations(cadata=read_bounded(authorities, MAX_PEM_BYTES).decode("ascii"))
     except (ssl.SSLError, ValueError):
         raise ConfigurationError("SF124", f"certificates in PEM were expected in {authorities}") from None
+
+
+def _expecting(server: str) -> tuple[type[ssl.SSLSocket], type[ssl.SSLObject]]:
+    """Connections whose handshake fails if the other side is another member; the object is for one inside another."""
+
+    class Socket(ssl.SSLSocket):
+        def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 - as it is called
+            super().do_handshake(block)
+            _require_name(self, server)
+
+    class Object(ssl.SSLObject):
+        def do_handshake(self) -> None:
+            super().do_handshake()
+            _require_name(self, server)
+
+    return Socket, Object
+
+
+def _require_name(connection: ssl.SSLObject | ssl.SSLSocket, server: str) -> None:
+    named = [uri for uri in names_of(connection) if uri.startswith(SCHEME)]
+    if named and named != [server]:
+        error = ssl.SSLCertVerificationError("another member")
+        error.verify_message = f"a certificate of {server} was expected, found one of {', '.join(named)}"
+        raise error
 
 
 class _Alerting(ssl.SSLObject):

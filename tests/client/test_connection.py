@@ -11,11 +11,15 @@ import pytest
 from pydantic import ValidationError
 
 from semfed_secure.client.config import ServerSection
+from semfed_secure.client.session import Client
 from semfed_secure.client.transport import HttpTransport
 from semfed_secure.errors import PeerError
+from semfed_secure.testing.federation import FEDERATION, SERVER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.client.world import World
 
 
 class Proxy:
@@ -55,7 +59,7 @@ def proxy() -> Iterator[Proxy]:
 
 def reach(url: str, **fields: Any) -> bytes:
     """Ask the server of this section for its roster, without pauses."""
-    with HttpTransport.to(ServerSection(url=url, **fields)) as transport:
+    with HttpTransport.to(ServerSection(url=url, **fields), "semfed://hospitals/hub") as transport:
         transport._sleep = lambda _: None
         return transport.roster()
 
@@ -103,3 +107,11 @@ def test_half_a_protection_is_no_section(fields: dict[str, Any]) -> None:
     """What would not be used is refused, not forgotten."""
     with pytest.raises(ValidationError):
         ServerSection(**fields)
+
+
+def test_a_site_expects_the_server_of_its_site_file(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The federation and the server's id that the file names are the name that its certificate must carry."""
+    expected: list[str] = []
+    monkeypatch.setattr(HttpTransport, "to", lambda _, uri: expected.append(uri) or world.federation.transport())
+    Client.open(world.federation.site_file("bay", world.settings()), clock=world.clock).close()
+    assert expected == [f"semfed://{FEDERATION}/{SERVER}"]

@@ -47,10 +47,10 @@ def reach(path: Path) -> None:
     """Ask the server of a section with its certificate, and without; in a process of its own."""
     fields = tomllib.loads(path.read_text())["server"]
     files = {name: (path.parent / value).resolve() for name, value in fields.items() if name != "url"}
-    with HttpTransport.to(ServerSection(url=fields["url"], **files)) as transport:
+    with HttpTransport.to(ServerSection(url=fields["url"], **files), "semfed://lab/hub") as transport:
         assert transport.rounds() == ()
     stranger = ServerSection(url=fields["url"], ca=files["ca"])
-    with HttpTransport.to(stranger) as transport, pytest.raises(PeerError, match="SF345"):
+    with HttpTransport.to(stranger, "semfed://lab/hub") as transport, pytest.raises(PeerError, match="SF345"):
         transport.rounds()
     sys.stdout.write("refused without a certificate\n")
 

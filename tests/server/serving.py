@@ -81,8 +81,10 @@ class Authority:
             )
         return out
 
-    def issue_for(self, uri: str) -> Path:
-        """A client certificate with any URI in it."""
+    def issue_for(
+        self, uri: str, *, purpose: Purpose = Purpose.CLIENT, addresses: tuple[IPv4Address, ...] = ()
+    ) -> Path:
+        """A certificate with any URI in it."""
         authority = open_authority(self.ca.read_bytes(), (self.directory / CA_KEY_FILE).read_bytes(), PASSPHRASE)
         key, sealed = new_key(PASSPHRASE)
         now = SystemClock().now()
@@ -90,7 +92,7 @@ class Authority:
         out.mkdir(exist_ok=True)
         (out / KEY_FILE).touch(mode=0o600)
         (out / KEY_FILE).write_bytes(sealed)
-        subject = Subject("any", uri, Purpose.CLIENT)
+        subject = Subject("any", uri, purpose, addresses=addresses)
         (out / CERTIFICATE_FILE).write_bytes(authority.issue(subject, key, now=now, valid_for=timedelta(days=1)))
         return out
 

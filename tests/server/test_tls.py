@@ -13,9 +13,10 @@ import pytest
 
 from semfed_secure.client.config import ServerSection
 from semfed_secure.client.transport import HttpTransport
+from semfed_secure.crypto.certificates import Purpose
 from semfed_secure.errors import ConfigurationError, PeerError, SemfedError
 from semfed_secure.identity import tls
-from semfed_secure.ids import RoundId
+from semfed_secure.ids import FederationId, MemberId, RoundId
 from semfed_secure.server.config import LimitsSection, TlsSection
 from semfed_secure.server.http import process
 from tests.server.serving import Authority, listening
@@ -57,7 +58,8 @@ def section(ours: Authority, *, out: Path | None = None, **more: Any) -> TlsSect
 
 def client(url: str, ours: Authority, own: dict[str, Path] | None = None, *, ca: Path | None = None) -> HttpTransport:
     """A site that believes our authority, and shows ``own``."""
-    return HttpTransport.to(ServerSection(url=url, ca=ca or ours.ca, **(own or {})))
+    section = ServerSection(url=url, ca=ca or ours.ca, **(own or {}))
+    return HttpTransport.to(section, tls.member_uri(FederationId("hospitals"), MemberId("hub")))
 
 
 def refused(url: str, ours: Authority, own: dict[str, Path] | None = None, *, ca: Path | None = None) -> SemfedError:
@@ -166,6 +168,25 @@ def test_a_server_with_a_wrong_certificate_is_refused(
     monkeypatch.setattr(tls, "term_of", lambda _: fresh)
     with listening(world, tls=section(ours, out=out)) as (_, url):
         assert refused(url, ours, ours.files(ours.issue("hill"))).code == "SF344"
+
+
+@pytest.mark.parametrize("uri", ["semfed://hospitals/lake", "semfed://banks/hub", "semfed://hospitals/hub/x"])
+def test_another_member_does_not_pose_as_the_server(world: World, ours: Authority, uri: str) -> None:
+    """SF344, before a byte is asked: the address is right and our authority issued it, to somebody else."""
+    own = ours.files(ours.issue("bay"))
+    out = ours.issue_for(uri, purpose=Purpose.SERVER, addresses=HERE)
+    with listening(world, tls=section(ours, out=out)) as (listener, url):
+        error = refused(url, ours, own)
+        assert not listener.config.app.state.answers
+    assert (error.code, "semfed://hospitals/hub was expected" in error.message) == ("SF344", True)
+
+
+def test_a_servers_certificate_that_names_no_member_is_of_another_authority(world: World, ours: Authority) -> None:
+    """The federation's names one in every certificate; that of an institution or its proxy names the host alone."""
+    own = ours.files(ours.issue("bay"))
+    out = ours.issue_for("https://hub.example", purpose=Purpose.SERVER, addresses=HERE)
+    with listening(world, tls=section(ours, out=out)) as (_, url), client(url, ours, own) as transport:
+        assert transport.rounds() == ()
 
 
 def test_whoever_does_not_agree_on_tls_in_time_is_cut_off(
