@@ -60,6 +60,7 @@ class Coordinator:
         self._failures: Counter[RoundId] = Counter()
         self._again_at_ms: dict[RoundId, int] = {}
         self._refusals_due_ms = to_ms(now) + REFUSALS_EVERY_MS
+        self._forgotten: set[str] = set()
 
     @property
     def store(self) -> RoundStore:
@@ -113,7 +114,7 @@ class Coordinator:
         following = after(state, ending(state, kind), kind)
         if self._transitions.take(round_id, state, ending(state, kind)) is None:
             raise ConsensusError("SF404", "the round moved on meanwhile")
-        self._key_entries.destroy_spent(self.rounds())
+        self._clear_away()
         return following
 
     def abort_round(self, round_id: RoundId, reason: str) -> RoundState:
@@ -127,7 +128,7 @@ class Coordinator:
         following = after(state, RoundInput.ABORT)
         if self._transitions.abort(round_id, state, "SF403", reason) is None:
             raise ConsensusError("SF404", "the round moved on meanwhile")
-        self._key_entries.destroy_spent(self.rounds())
+        self._clear_away()
         return following
 
     # -- what clients and the clock do --------------------------------------------------------------------
@@ -152,7 +153,7 @@ class Coordinator:
             moves: list[tuple[RoundId, RoundState]] = []
             for head in self.rounds():
                 moves += self._advance_round(head)
-            self._key_entries.destroy_spent(self.rounds())
+            self._clear_away()
             return moves
 
     def write_refusals(self) -> None:
@@ -263,6 +264,14 @@ class Coordinator:
             return []
         aborted = self._transitions.abort(round_id, state, "SF403", f"{code} {sentence}")
         return [] if aborted is None else [(round_id, aborted)]
+
+    def _clear_away(self) -> None:
+        """Destroy the keys of rounds that take no more, and let nothing of ended ones stand on the disk."""
+        heads = self.rounds()
+        self._key_entries.destroy_spent(heads)
+        ended = {head.round_id for head in heads if head.state in FINAL}
+        if ended != self._forgotten and self._context.database.forget():  # else the next turn tries again
+            self._forgotten = ended
 
     def _check_room(self, tx: Transaction, round_id: RoundId) -> None:
         heads = round_rows.list_round_heads(tx)

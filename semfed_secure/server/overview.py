@@ -43,12 +43,13 @@ class Overview:
             PeerError: ``SF304`` there is no such round.
             IntegrityError: ``SF531`` what is stored is not what was signed.
         """
-        terms, head = self.store.terms(round_id), self.store.head(round_id)
-        RoundState.stored(head.state)
-        with self._database.snapshot() as tx:
+        terms = self.store.terms(round_id)
+        with self._database.snapshot() as tx:  # both at once: the payloads go when the state becomes a final one
+            head = round_rows.read_round_head(tx, round_id)
             rows = round_rows.list_contributions(tx, round_id)
+        assert head is not None  # INVARIANT: rounds are never deleted
         own = server_keys(terms, self._rosters.current())
-        require_contributions(rows, terms, own)
+        require_contributions(rows, terms, own, state=RoundState.stored(head.state))
         row = self.store.row(round_id)
         read_commitments(row, terms, own)
         report = read_report(row, terms, own)

@@ -16,7 +16,7 @@ from semfed_secure.errors import IntegrityError, PeerError
 from semfed_secure.identity.records import Role
 from semfed_secure.ids import hex_digest, sha256
 from semfed_secure.server.admission import RoundTerms
-from semfed_secure.server.round import RoundState, collecting_by_now
+from semfed_secure.server.round import FINAL, RoundState, collecting_by_now
 from semfed_secure.units import OutputKind
 from semfed_secure.wire.cose import parse_signed, signed_limits
 from semfed_secure.wire.messages import (
@@ -95,8 +95,12 @@ def server_keys(terms: StoredTerms, current: Roster) -> tuple[VerificationKey, .
     return tuple(dict.fromkeys(key for record in (terms.server, *newest) for key in record.signing_keys))
 
 
-def require_contributions(rows: Iterable[ContributionRow], terms: StoredTerms, own: Sequence[VerificationKey]) -> None:
+def require_contributions(
+    rows: Iterable[ContributionRow], terms: StoredTerms, own: Sequence[VerificationKey], *, state: RoundState
+) -> None:
     """Accept only contributions that their members signed, with the payloads that they sealed and our answers to them.
+
+    A round that has ended has no payloads any more.
 
     Raises:
         IntegrityError: ``SF531``.
@@ -105,6 +109,7 @@ def require_contributions(rows: Iterable[ContributionRow], terms: StoredTerms, o
         with _damage(f"a contribution to {terms.manifest.round_id}"):
             _check_statement(row, terms.manifest, _keys_of(row, terms))
             _check_receipt(row, terms.manifest, own)
+            _require((row.payload is not None) == (row.outcome == "admitted" and state not in FINAL))
 
 
 def read_statement(row: ContributionRow, terms: StoredTerms) -> ContributionStatement:
@@ -188,7 +193,6 @@ def _check_receipt(row: ContributionRow, manifest: RoundManifest, keys: Sequence
     receipt = parse_receipt(signed.payload)
     answer = (receipt.statement_digest, receipt.round_id, receipt.outcome, receipt.code)
     _require(answer == (row.statement_digest, manifest.round_id, row.outcome, row.code))
-    _require((row.payload is not None) == (row.outcome == "admitted"))
 
 
 class _OtherwiseError(Exception):

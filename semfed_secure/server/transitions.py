@@ -156,6 +156,7 @@ class Transitions:
         with self._context.database.transaction() as tx:
             following = _move(tx, round_id, state, RoundInput.ABORT, None, reason=f"{code} {reason}")
             if following is not None:
+                round_rows.drop_payloads(tx, round_id)
                 self._log(tx, EventType.ROUND_ABORTED, round_id, {}, outcome="failed", code=code, reason=reason)
         return following
 
@@ -171,9 +172,12 @@ class Transitions:
     def _form(self, round_id: RoundId, state: RoundState) -> RoundState | None:
         terms = self._store.terms(round_id)
         with self._context.database.snapshot() as tx:
+            head = round_rows.read_round_head(tx, round_id)
             rows = round_rows.list_contributions(tx, round_id)
+        if head is None or head.state != state:  # another process ended the round: the payloads are gone
+            return None
         own = server_keys(terms, self._context.rosters.current())
-        require_contributions(rows, terms, own)
+        require_contributions(rows, terms, own, state=state)
         commitments = committed_to(self._store.row(round_id), terms, rows, own)
         revoked = self._overview.revoked(terms)
         counted = [row for row in having(rows, "admitted") if row.member_id not in revoked]
@@ -215,6 +219,7 @@ class Transitions:
                 return _move(tx, round_id, state, RoundInput.REVOKE, kind)
             following = _move(tx, round_id, state, RoundInput.PUBLISH, kind)
             if following is not None:
+                round_rows.drop_payloads(tx, round_id)
                 details = {
                     "kind": kind.value,
                     "manifest_digest": hex_digest(terms.manifest.digest),

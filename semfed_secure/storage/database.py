@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, insert, select, text
 
 from semfed_secure.errors import ConfigurationError, IntegrityError
 from semfed_secure.storage import schema
-from semfed_secure.storage.engines import durable_engine, parse_url, read_only_engine
+from semfed_secure.storage.engines import durable_engine, empty_write_ahead_log, parse_url, read_only_engine
 from semfed_secure.storage.errors import opening, reading, writing
 from semfed_secure.storage.upgrade import is_current, upgrade
 
@@ -40,7 +40,7 @@ class Transaction:
 
 
 class Database:
-    """A site's, server's or federation root's database; safe to share between threads, and its file between processes."""
+    """A site's, server's or federation root's database; safe between threads, and its file between processes."""
 
     def __init__(self, engine: Engine, *, name: str) -> None:
         """Use `open` or `open_read_only`."""
@@ -136,6 +136,20 @@ class Database:
                 connection.execution_options(semfed_reading=True)
             with reading(self._name), connection.begin():
                 yield Transaction(connection)
+
+    def forget(self) -> bool:
+        """Let nothing that was deleted stand in the files of an SQLite database; false if a reader was in the way.
+
+        Deleting overwrites the file, and this empties the write-ahead log. PostgreSQL has neither: nothing is done.
+
+        Raises:
+            IntegrityError: ``SF502`` the database cannot be written.
+        """
+        self._after_fork()
+        if self._engine.dialect.name != "sqlite":
+            return True
+        with self._sequencer, writing(self._name), self._engine.connect() as connection:
+            return empty_write_ahead_log(connection)
 
     def close(self) -> None:
         """Give back every connection; the database can be opened again."""

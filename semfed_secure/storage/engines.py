@@ -16,6 +16,8 @@ from semfed_secure.errors import ConfigurationError
 
 BUSY_TIMEOUT_MS = 30_000
 """How long one process waits for another's write before it gives up: far above any transaction of ours."""
+_CHECKPOINT_TIMEOUT_MS = 100
+"""How long emptying the write-ahead log waits for readers: nobody writes meanwhile, and it can be done again."""
 
 
 def parse_url(url_or_path: str | Path) -> URL:
@@ -68,6 +70,17 @@ def read_only_engine(url: URL) -> Engine:
     return engine
 
 
+def empty_write_ahead_log(connection: Connection) -> bool:
+    """Bring an SQLite file up to date and cut its write-ahead log to nothing; false if somebody was reading that."""
+    connection.execution_options(semfed_bare=True)
+    connection.exec_driver_sql(f"PRAGMA busy_timeout={_CHECKPOINT_TIMEOUT_MS}")
+    try:
+        busy = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").scalar_one()
+    finally:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+    return not busy
+
+
 def _manual_transactions(connection: Any, _record: object) -> None:
     # The driver must not begin transactions on its own: it would begin them DEFERRED, and lose locks late.
     connection.isolation_level = None
@@ -76,14 +89,16 @@ def _manual_transactions(connection: Any, _record: object) -> None:
 def _durable_sqlite(connection: Any, _record: object) -> None:
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in (f"busy_timeout={BUSY_TIMEOUT_MS}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    durable = (f"busy_timeout={BUSY_TIMEOUT_MS}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
+    for pragma in (*durable, "secure_delete=ON"):  # what is deleted is written over, not only given up
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    reading = connection.get_execution_options().get("semfed_reading", False)
-    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+    options = connection.get_execution_options()
+    if not options.get("semfed_bare", False):
+        connection.exec_driver_sql("BEGIN" if options.get("semfed_reading", False) else "BEGIN IMMEDIATE")
 
 
 def _durable_postgresql(connection: Any, _record: object) -> None:

@@ -45,7 +45,7 @@ class RoundHeadRow:
 class ContributionRow:
     """One answered contribution; one that is not rejected stands and fills its member's slot.
 
-    A committed one has no payload yet.
+    A committed one has no payload yet, and one of a round that has ended has none any more.
     """
 
     round_id: str
@@ -79,7 +79,7 @@ def list_rounds(tx: Transaction, *, state: str | None = None) -> list[RoundRow]:
     query = select(*_ROUND).order_by(round_.c.closes_at_ms, round_.c.round_id)
     if state is not None:
         query = query.where(round_.c.state == state)
-    return [typed_row(RoundRow, row) for row in tx.connection.execute(query)]
+    return [typed_row(RoundRow, row) for row in tx.connection.execute(query).all()]
 
 
 def read_round_head(tx: Transaction, round_id: str) -> RoundHeadRow | None:
@@ -91,7 +91,7 @@ def read_round_head(tx: Transaction, round_id: str) -> RoundHeadRow | None:
 def list_round_heads(tx: Transaction) -> list[RoundHeadRow]:
     """Where every round stands, by closing time."""
     query = select(*_HEAD).order_by(round_.c.closes_at_ms, round_.c.round_id)
-    return [typed_row(RoundHeadRow, row) for row in tx.connection.execute(query)]
+    return [typed_row(RoundHeadRow, row) for row in tx.connection.execute(query).all()]
 
 
 def move_round(
@@ -166,9 +166,15 @@ def list_contributions(tx: Transaction, round_id: str) -> list[ContributionRow]:
         .where(contribution.c.round_id == round_id)
         .order_by(contribution.c.member_id, contribution.c.statement_digest)
     )
-    rows = [typed_row(ContributionRow, row) for row in tx.connection.execute(query)]
+    # All at once: a row that is refused in the middle would leave the query, and with it a reader, open.
+    rows = [typed_row(ContributionRow, row) for row in tx.connection.execute(query).all()]
     # PostgreSQL sorts text by the collation of its locale; Python sorts it by code point everywhere.
     return sorted(rows, key=lambda row: (row.member_id, row.statement_digest))
+
+
+def drop_payloads(tx: Transaction, round_id: str) -> None:
+    """Delete the payloads of a round; statements, digests and receipts stay."""
+    tx.connection.execute(update(contribution).where(contribution.c.round_id == round_id).values(payload=None))
 
 
 def settle_commitment(tx: Transaction, row: ContributionRow) -> bool:

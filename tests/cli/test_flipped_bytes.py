@@ -151,7 +151,6 @@ SERVER_ROWS: dict[str, Case] = {
     "manifest-as-shown": (Cell(SERVER, "round", "manifest"), "collect", THEIRS, "SF324"),
     "prompts": (Cell(SERVER, "round", "prompt_set"), "status", OURS, "SF531"),
     "statement": (Cell(SERVER, "contribution", "statement"), "status", OURS, "SF531"),
-    "payload": (Cell(SERVER, "contribution", "payload"), "status", OURS, "SF531"),
     "receipt": (Cell(SERVER, "contribution", "receipt"), "status", OURS, "SF531"),
     "receipt-as-shown": (Cell(SERVER, "contribution", "receipt"), "send again", THEIRS, "SF326"),
     "consensus": (Cell(SERVER, "round", "consensus"), "status", OURS, "SF531"),

@@ -280,3 +280,37 @@ def test_open_read_only_needs_a_file_of_ours(tmp_path: Path) -> None:
     (tmp_path / "empty.db").touch()
     with pytest.raises(ConfigurationError, match="another version"):
         Database.open_read_only(tmp_path / "empty.db")
+
+
+def test_what_is_deleted_stands_in_no_file_any_more(tmp_path: Path) -> None:
+    """Written over in the database, and gone from the write-ahead log as soon as nobody reads it."""
+    path, secret = tmp_path / "server.db", b"what somebody sent" * 1000
+
+    def found() -> bool:
+        return any(b"what somebody sent" in file.read_bytes() for file in tmp_path.iterdir())
+
+    with Database.open(path, kind="server") as database:
+        with database.transaction() as tx:
+            pin_rows.set_pin_once(tx, "a", secret)
+        assert database.forget()
+        assert b"what somebody sent" in path.read_bytes()
+        with database.snapshot() as reader:
+            pin_rows.read_pin(reader, "a")
+            with database.transaction() as tx:
+                pin_rows.replace_pin(tx, "a", expected=secret, value=b"")
+            assert not database.forget()
+            assert found()
+        assert database.forget()
+        assert not found()
+
+
+def test_forgetting_leaves_everything_else_as_it_was(database: Database) -> None:
+    """On PostgreSQL it does nothing; on SQLite the same connection goes on to write in transactions."""
+    with database.transaction() as tx:
+        pin_rows.set_pin_once(tx, "a", b"kept")
+    assert database.forget()
+    with suppress(RuntimeError), database.transaction() as tx:
+        pin_rows.replace_pin(tx, "a", expected=b"kept", value=b"rolled back")
+        raise RuntimeError
+    with database.snapshot() as tx:
+        assert pin_rows.read_pin(tx, "a") == b"kept"
