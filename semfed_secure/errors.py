@@ -141,6 +141,10 @@ CATALOGUE: dict[str, ErrorCode] = {
             "new keys are vouched for by nobody",
             "send a request that was made with a token, or rotate with the key before",
         ),
+        SF336=(
+            "member record says more than was granted: a role, domain, jurisdiction, log or suite",
+            "create the record as invited, or ask the federation root for an invitation to what is new",
+        ),
     ),
     "SF341": ErrorCode(
         "server cannot be reached", "check the network and try again", ExitCode.TRANSPORT, retryable=True
@@ -178,6 +182,10 @@ CATALOGUE: dict[str, ErrorCode] = {
         SF506=(
             "audit log tells one round twice: two lists of commitments, or two results",
             "stop; keep the log; tell every member",
+        ),
+        SF507=(
+            "federation root's log does not know the newest roster",
+            "restore the newest copy of its root.db; if there is none, found a new root",
         ),
         SF511=("budget ledger does not add up", "stop; keep the database; tell the security team"),
         SF521=(

@@ -95,7 +95,7 @@ _ROSTER: dict[str, type] = {
 }  # fmt: skip
 _MEMBER: dict[str, type] = {
     "roles": list, "record_digest": str, "sequence": int, "key_ids": list, "token_digest": str, "overlap_until": str,
-    "introduced_by": str,
+    "introduced_by": str, "domain": str, "jurisdiction": str,
 }  # fmt: skip
 _KEY: dict[str, type] = {"key_id": str, "suite": str, "purpose": str}
 _LOG: dict[str, type] = {"origin": str, "size": int, "root": str, "path": str, "format": str, "verdict": str}
@@ -147,7 +147,9 @@ DETAILS: Mapping[EventType, Mapping[str, type]] = MappingProxyType({
     EventType.ROSTER_SIGNED: _ROSTER,
     EventType.ROSTER_ACCEPTED: _ROSTER,
     EventType.ROSTER_REFUSED: _ROSTER,
-    EventType.MEMBER_INVITED: {"token_digest": str, "expires_at": str},
+    EventType.MEMBER_INVITED: {
+        "token_digest": str, "expires_at": str, "roles": list, "domain": str, "jurisdiction": str,
+    },
     EventType.MEMBER_ADDED: _MEMBER,
     EventType.MEMBER_ROTATED: _MEMBER,
     EventType.MEMBER_REFUSED: _MEMBER,

@@ -15,9 +15,10 @@ from semfed_secure.clock import SystemClock, SystemRandomness, from_ms, to_iso
 from semfed_secure.crypto.key_files import read_passphrase
 from semfed_secure.crypto.keys import Suite
 from semfed_secure.federation.office import found_office, open_office
-from semfed_secure.identity.enrolment import MAX_APPLICATION_BYTES
+from semfed_secure.identity.enrolment import MAX_APPLICATION_BYTES, Invitee
 from semfed_secure.identity.federation_files import ROOT_FILE, ROSTER_FILE, FederationDirectory
 from semfed_secure.identity.files import read_bounded, write_private
+from semfed_secure.identity.records import Role
 from semfed_secure.ids import FederationId, MemberId, hex_digest
 
 if TYPE_CHECKING:
@@ -57,7 +58,10 @@ def init(
     threshold: Annotated[int, typer.Option("--threshold", min=1, max=16, help="How many must sign a roster.")] = 1,
     valid_days: ValidDays = 90,
     sequence: Annotated[
-        int, typer.Option("--sequence", min=1, help="Higher than that of any roster of the root that this replaces.")
+        int,
+        typer.Option(
+            "--sequence", min=1, max=10**9, help="Higher than that of any roster of the root that this replaces."
+        ),
     ] = 1,
     suite: Annotated[
         Suite, typer.Option("--suite", help="The algorithms of the root keys: hybrid-pq or nist-p256.")
@@ -91,15 +95,19 @@ def init(
 def invite(
     directory: Directory,
     member: Annotated[str, typer.Argument(help="The id under which the member may enrol.", show_default=False)],
+    role: Annotated[list[Role], typer.Option("--role", help="What it may be; repeat it.", show_default=False)],
+    domain: Annotated[str, typer.Option("--domain", help="The member's domain name.", show_default=False)],
+    jurisdiction: Annotated[str, typer.Option("--jurisdiction", help="Such as US, US-CA, DE.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", help="A new file for the token; send its content to the member.")],
     valid_hours: Annotated[int, typer.Option("--valid-hours", min=1, max=8_760, help="Until it expires.")] = 168,
     passphrase_file: PassphraseFiles = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a token with which this member's record can be enrolled once; only the token's digest is kept."""
+    """Make a token with which this member's record, which says just this, can be enrolled once."""
+    invitee = Invitee(MemberId(member), frozenset(role), domain, jurisdiction)
     with open_office(directory, passphrases=_passphrases(passphrase_file), clock=SystemClock()) as office:
         invitation = office.invite(
-            MemberId(member),
+            invitee,
             valid_for=timedelta(hours=valid_hours),
             randomness=SystemRandomness(),
             deliver=lambda token: write_private(out, token + b"\n"),

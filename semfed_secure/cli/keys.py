@@ -54,7 +54,8 @@ def create(
         int, typer.Option("--valid-days", min=1, max=3650, help="Term of the record, in days from now.")
     ] = 365,
     sequence: Annotated[
-        int, typer.Option("--sequence", min=1, help="Higher than that of any record before; for new keys.")
+        int,
+        typer.Option("--sequence", min=1, max=10**9, help="Higher than that of any record before; for new keys."),
     ] = 1,
     suite: Annotated[
         Suite, typer.Option("--suite", help="The algorithms of all its keys: hybrid-pq or nist-p256.")

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
     from semfed_secure.crypto.keys import SigningKey
     from semfed_secure.errors import SemfedError
-    from semfed_secure.identity.enrolment import Application, Invitation
+    from semfed_secure.identity.enrolment import Application, Invitation, Invitee
     from semfed_secure.identity.federation_files import SignedRoster
+    from semfed_secure.identity.records import MemberRecord
     from semfed_secure.identity.roster import Revocation
     from semfed_secure.ids import KeyId
 
@@ -34,10 +35,11 @@ def invited_event(invitation: Invitation) -> Event:
         type=EventType.MEMBER_INVITED,
         outcome="success",
         actor=ACTOR,
-        target=invitation.member_id,
+        target=invitation.invitee.member_id,
         details={
             "token_digest": invitation.token_key_id,
             "expires_at": to_iso(invitation.expires_at),
+            **granted(invitation.invitee),
         },
     )
 
@@ -96,10 +98,14 @@ def signed_event(signed: SignedRoster, keys: Sequence[SigningKey]) -> Event:
     )
 
 
+def granted(to: Invitee | MemberRecord) -> dict[str, object]:
+    """What only the root grants: in an invitation's entry, and in that of the record which it lets in."""
+    return {"roles": sorted(to.roles), "domain": to.domain, "jurisdiction": to.jurisdiction}
+
+
 def _described(application: Application) -> dict[str, object]:
     member = application.member
-    details: dict[str, object] = {
-        "roles": sorted(member.roles),
+    details = granted(member) | {
         "record_digest": hex_digest(sha256(application.record)),
         "sequence": member.sequence,
         "key_ids": [key.key_id for key in member.signing_keys],

@@ -20,7 +20,7 @@ from semfed_secure.crypto.key_files import load_log_key, save_key
 from semfed_secure.crypto.keys import Suite
 from semfed_secure.crypto.log_keys import LogSigningKey
 from semfed_secure.crypto.private import Secret
-from semfed_secure.errors import ConfigurationError, PeerError
+from semfed_secure.errors import ConfigurationError, IntegrityError, PeerError
 from semfed_secure.federation.entries import (
     enrolled_event,
     invited_event,
@@ -29,12 +29,11 @@ from semfed_secure.federation.entries import (
     revoked_event,
     signed_event,
 )
-from semfed_secure.federation.invitations import require_redeemable
-from semfed_secure.identity.enrolment import Application, Invitation, new_token, read_application, token_key_id
+from semfed_secure.federation.invitations import require_next, require_redeemable
+from semfed_secure.identity.enrolment import Application, Invitation, Invitee, new_token, read_application, token_key_id
 from semfed_secure.identity.federation_files import ROSTER_FILE, FederationDirectory, SignedRoster, found_federation
 from semfed_secure.identity.files import read_bounded
 from semfed_secure.identity.roster import MAX_ROSTER_FILE_BYTES
-from semfed_secure.ids import is_name
 from semfed_secure.storage import Database
 from semfed_secure.storage.pin_rows import read_pin, replace_pin
 
@@ -74,23 +73,18 @@ class RootOffice:
 
     def invite(
         self,
-        member_id: MemberId,
+        invitee: Invitee,
         *,
         valid_for: timedelta,
         randomness: Randomness,
         deliver: Callable[[bytes], None],
     ) -> Invitation:
-        """Make a token with which one record of ``member_id`` may be enrolled, once; only its digest is kept.
+        """Make a token with which one record of ``invitee`` may be enrolled, once; only its digest is kept.
 
         The token goes to ``deliver`` alone; where that raises, there is no invitation.
-
-        Raises:
-            ConfigurationError: ``SF105`` not a member id.
         """
-        if not is_name(member_id):
-            raise ConfigurationError("SF105", "a member id of 1-63 of a-z 0-9 . _ - was expected")
         token = new_token(randomness)
-        invitation = Invitation(member_id, token_key_id(token), self._clock.now() + valid_for)
+        invitation = Invitation(invitee, token_key_id(token), self._clock.now() + valid_for)
         with self._database.transaction() as tx:
             self._audit.append(invited_event(invitation), tx)
             deliver(token)
@@ -102,11 +96,12 @@ class RootOffice:
         """Sign one roster with all of these records and requests in it, or none; a refusal is an entry too.
 
         New keys need somebody who vouches for them: a token of ours, or the key before them, which signs them too.
-        ``without_token`` is for records whose key ids the operator has compared with the member in person.
+        Roles, domain and jurisdiction are granted by an invitation, or by the operator: ``without_token`` is for
+        records that the operator has compared with the member in person, key ids and all.
 
         Raises:
-            PeerError: ``SF332`` to ``SF334`` the token; ``SF335`` nobody vouches; else as
-                `FederationDirectory.with_members`.
+            PeerError: ``SF332`` to ``SF334`` the token; ``SF335`` nobody vouches; ``SF336`` somebody does, but for
+                less than the record says; else as `FederationDirectory.with_members`.
         """
         now, application = self._clock.now(), None
         try:
@@ -154,17 +149,19 @@ class RootOffice:
         member = application.member
         if application.token_key_id is not None:
             entries = self._audit.entries(0, self._audit.size(tx), tx)
-            require_redeemable(entries, application.token_key_id, member.member_id, now=now)
+            require_redeemable(entries, application.token_key_id, member, now=now)
             return EventType.MEMBER_ADDED, "a one-time token"
-        known = [record for record in roster.records if record.member_id == member.member_id]
-        if known and known[0].valid_at(now) and not roster.revoked(known[0], at=now):
-            before = known[0].signing_keys[0]
-            if before == member.signing_keys[0]:
-                return EventType.MEMBER_ADDED, "the same key"
-            if before in member.signing_keys:
-                return EventType.MEMBER_ROTATED, "the key before"
         if without_token:
             return EventType.MEMBER_ADDED, "the operator, without a token"
+        for known in roster.records:
+            before = known.signing_keys[0]
+            if known.member_id != member.member_id or before not in member.signing_keys:
+                continue
+            if known.valid_at(now) and not roster.revoked(known, at=now):
+                require_next(member, known)
+                if before == member.signing_keys[0]:
+                    return EventType.MEMBER_ADDED, "the same key"
+                return EventType.MEMBER_ROTATED, "the key before"
         raise PeerError("SF335", f"a token, or the signature of the key before, was expected of {member.member_id}")
 
     def _store(self, tx: Transaction, signed: SignedRoster, keys: Sequence[SigningKey]) -> None:
@@ -174,7 +171,10 @@ class RootOffice:
     def _publish_stored(self, tx: Transaction) -> None:
         stored = read_pin(tx, _NEWEST)
         if stored is not None:
-            self._directory.publish(self._directory.read_signed(stored))
+            signed = self._directory.read_signed(stored)
+            self._directory.publish(signed)
+        if stored is None or self._directory.newest().digest != signed.roster.digest:
+            raise IntegrityError("SF507", "a root.db that knows the newest roster was expected")
 
 
 def found_office(
@@ -226,13 +226,16 @@ def open_office(directory: Path, *, passphrases: Sequence[bytes], clock: Clock) 
     Raises:
         ConfigurationError: ``SF102`` something is missing; ``SF121`` no passphrase opens the log's key.
         PeerError: ``SF322`` the roster does not verify under the root file.
-        IntegrityError: the database is damaged, or the log does not verify as a whole.
+        IntegrityError: ``SF507`` the database is gone, or older than the newest roster; the database is damaged, or
+            the log does not verify as a whole.
     """
     hidden = [Secret(passphrase) for passphrase in passphrases]
     del passphrases
     files = FederationDirectory(directory)
     files.newest()
     key = _load_log_key(directory, hidden)
+    if not (directory / DATABASE_FILE).exists():
+        raise IntegrityError("SF507", f"the log of the root was expected at {directory / DATABASE_FILE}")
     with _opened(directory, key, clock) as (database, audit):
         verify_log(directory / DATABASE_FILE, key=key.public.encode())
         yield RootOffice(files, database, audit, clock)

@@ -16,10 +16,18 @@ from semfed_secure.crypto.keys import SigningKey, Suite, VerificationKey
 from semfed_secure.crypto.signing import sign, verify
 from semfed_secure.errors import ConfigurationError, PeerError
 from semfed_secure.identity.codecs import nested_key
-from semfed_secure.identity.records import MAX_RECORD_BYTES, MemberRecord, verify_record
+from semfed_secure.identity.records import (
+    DOMAIN,
+    JURISDICTION,
+    MAX_RECORD_BYTES,
+    ROLES,
+    MemberRecord,
+    Role,
+    verify_record,
+)
 from semfed_secure.wire.cbor import Limits
 from semfed_secure.wire.cose import MessageType, signed_limits
-from semfed_secure.wire.schema import Message, octets, record
+from semfed_secure.wire.schema import NAME, Message, WireValueError, octets, record
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -46,10 +54,34 @@ class Application:
 
 
 @dataclass(frozen=True, slots=True)
+class Invitee:
+    """Whom the root invites, and as what: a record says exactly this, or the token does not enrol it.
+
+    Raises:
+        ConfigurationError: ``SF105`` something that a record could not say.
+    """
+
+    member_id: MemberId
+    roles: frozenset[Role]
+    domain: str
+    jurisdiction: str
+
+    def __post_init__(self) -> None:
+        """Check each field as a record's."""
+        try:
+            NAME.pack(self.member_id)
+            ROLES.pack(self.roles)
+            DOMAIN.pack(self.domain)
+            JURISDICTION.pack(self.jurisdiction)
+        except WireValueError as error:
+            raise ConfigurationError("SF105", f"whom to invite: {error}") from None
+
+
+@dataclass(frozen=True, slots=True)
 class Invitation:
     """What the root keeps of a token: for whom, and until when. Not the token."""
 
-    member_id: MemberId
+    invitee: Invitee
     token_key_id: KeyId
     expires_at: datetime
 

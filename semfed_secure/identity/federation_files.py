@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from semfed_secure.ids import FederationId, MemberId
 
 ROOT_FILE, ROSTER_FILE, HISTORY = "federation.root", "roster", "rosters"
+MAX_SEQUENCE_STEP = 1_000_000
+"""How far above the record before a new one may be: no record takes the sequences away from those after it."""
 
 
 def load_root(path: Path) -> FederationRoot:
@@ -88,7 +90,10 @@ def found_federation(
         check_passphrase(passphrase)
     keys = [SigningKey.generate(suite) for _ in range(root_keys)]
     root = FederationRoot(federation, threshold, tuple(key.public for key in keys))
-    encoded = root.encode()  # refuses bad fields before anything is written
+    encoded = root.encode()  # like the roster, refuses bad fields before anything is written
+    roster = sign_roster(
+        [], root=root, keys=keys[:threshold], sequence=sequence, issued_at=now, expires_at=now + valid_for
+    )
     make_private_directory(directory)
     make_private_directory(directory / HISTORY)
     refuse_existing(directory / ROOT_FILE, *(_key_path(directory, number) for number in range(1, root_keys + 1)))
@@ -96,9 +101,6 @@ def found_federation(
     for number, (key, passphrase) in enumerate(zip(keys, each, strict=True), 1):
         save_key(_key_path(directory, number), key, passphrase.reveal())
     write_new(directory / ROOT_FILE, encoded)
-    roster = sign_roster(
-        [], root=root, keys=keys[:threshold], sequence=sequence, issued_at=now, expires_at=now + valid_for
-    )
     files = FederationDirectory(directory)
     files.publish(files.read_signed(roster))
     return keys
@@ -188,8 +190,8 @@ class FederationDirectory:
 
         Raises:
             PeerError: ``SF331`` a record does not verify, is of another federation, out of its term, revoked, or
-                not newer than the one it replaces; ``SF322`` the present roster does not verify, or the new one
-                would not (a signing key of another member, too few ``keys``).
+                not newer than the one it replaces, or by more than `MAX_SEQUENCE_STEP`; ``SF322`` the present roster
+                does not verify, or the new one would not (a key of another member, too few ``keys``).
         """
         members = tuple(verify_record(record) for record in records)
         roster, present = self._present()
@@ -257,9 +259,10 @@ class FederationDirectory:
         ]
         if record not in records:
             earlier += [known.sequence for known in roster.records if known.member_id == member.member_id]
-        if member.sequence <= max(earlier, default=0):
-            named = f"a record of {member.member_id}"
-            raise PeerError("SF331", f"{named} with a sequence above {max(earlier)} was expected")
+        above = max(earlier, default=0)
+        if not above < member.sequence <= above + MAX_SEQUENCE_STEP:
+            limits = f"above {above}, at most {above + MAX_SEQUENCE_STEP},"
+            raise PeerError("SF331", f"a record of {member.member_id} with a sequence {limits} was expected")
 
     def _present(self) -> tuple[Roster, tuple[bytes, ...]]:
         data = self._read_roster()

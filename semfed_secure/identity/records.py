@@ -16,6 +16,7 @@ from semfed_secure.wire.cose import MessageType, parse_signed, signed_limits
 from semfed_secure.wire.schema import (
     INSTANT_MS,
     NAME,
+    SEQUENCE,
     Codec,
     Message,
     WireValueError,
@@ -24,7 +25,6 @@ from semfed_secure.wire.schema import (
     maybe,
     record,
     text,
-    whole,
 )
 
 if TYPE_CHECKING:
@@ -136,18 +136,23 @@ def verify_record(data: bytes) -> MemberRecord:
     return unverified
 
 
-_ROLES = many(choice(Role), len(Role), 1)
+_SORTED_ROLES = many(choice(Role), len(Role), 1)
 
 
 def _pack_roles(roles: frozenset[Role]) -> Value:
-    return _ROLES.pack(tuple(sorted(roles)))
+    return _SORTED_ROLES.pack(tuple(sorted(roles)))
 
 
 def _unpack_roles(value: Value) -> frozenset[Role]:
-    roles = _ROLES.unpack(value)
+    roles = _SORTED_ROLES.unpack(value)
     if list(roles) != sorted(set(roles)):
         raise WireValueError("sorted roles without repeats were expected")
     return frozenset(roles)
+
+
+DOMAIN = text(253, r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
+JURISDICTION = text(6, r"[A-Z]{2}(-[A-Z0-9]{1,3})?")
+ROLES = Codec(_pack_roles, _unpack_roles)
 
 
 def _holds_together(record: MemberRecord) -> None:
@@ -174,15 +179,15 @@ _RECORD = Message(
         {
             2: ("federation", NAME),
             3: ("member_id", NAME),
-            4: ("domain", text(253, r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")),
-            5: ("jurisdiction", text(6, r"[A-Z]{2}(-[A-Z0-9]{1,3})?")),
-            6: ("roles", Codec(_pack_roles, _unpack_roles)),
+            4: ("domain", DOMAIN),
+            5: ("jurisdiction", JURISDICTION),
+            6: ("roles", ROLES),
             7: ("signing_keys", many(nested_key(VerificationKey), MAX_SIGNING_KEYS, 1)),
             8: ("sealing_key", maybe(nested_key(SealingKey))),
             9: ("log_key", LOG_KEY),
             10: ("valid_from_ms", INSTANT_MS),
             11: ("valid_until_ms", INSTANT_MS),
-            12: ("sequence", whole(1, 2**63 - 1)),
+            12: ("sequence", SEQUENCE),
             13: ("overlap_until_ms", maybe(INSTANT_MS)),
         },
         _holds_together,

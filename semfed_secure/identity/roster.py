@@ -22,13 +22,13 @@ from semfed_secure.wire.schema import (
     DIGEST,
     INSTANT_MS,
     NAME,
+    SEQUENCE,
     Message,
     WireValueError,
     many,
     octets,
     record,
     text,
-    whole,
 )
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Roster:
     """A verified roster.
 
     Every record in it was signed by all its own keys and by the root's threshold, through the roster that lists its
-    digest; no two members share an id or a signing key.
+    digest; no two members share an id, a signing key or a log key.
     """
 
     __slots__ = ("_members", "_payload", "digest")
@@ -218,7 +218,7 @@ def verify_roster(
     """Verify a roster file against the pinned federation root.
 
     Steps: 1 size and form, 2 signatures of the threshold, 3 federation, 4 term, 5 rollback, 6 exactly the listed
-    records, each verified and of this federation, no member id and no signing key twice.
+    records, each verified and of this federation, no member id, signing key or log key twice.
 
     Args:
         data: The roster file.
@@ -280,6 +280,8 @@ def _verify_records(payload: RosterPayload, records: Sequence[bytes]) -> list[Me
     key_ids = [key.key_id for member in members for key in member.signing_keys]
     if len(set(key_ids)) != len(key_ids):
         _refuse("signing keys of one member each were expected")
+    if len({member.log_key for member in members}) != len(members):
+        _refuse("log keys of one member each were expected")
     return members
 
 
@@ -296,7 +298,7 @@ _REVOCATION = record(
     Revocation,
     {
         1: ("member_id", NAME),
-        2: ("up_to_sequence", whole(1, 2**63 - 1)),
+        2: ("up_to_sequence", SEQUENCE),
         3: ("at_ms", INSTANT_MS),
         4: ("reason", text(200)),
     },
@@ -308,7 +310,7 @@ _ROSTER = Message(
         RosterPayload,
         {
             2: ("federation", NAME),
-            3: ("sequence", whole(1, 2**63 - 1)),
+            3: ("sequence", SEQUENCE),
             4: ("issued_at_ms", INSTANT_MS),
             5: ("expires_at_ms", INSTANT_MS),
             6: ("record_digests", many(DIGEST, MAX_MEMBERS)),

@@ -16,6 +16,7 @@ from semfed_secure.wire.schema import (
     INSTANT_MS,
     NAME,
     PPM,
+    SEQUENCE,
     Message,
     WireValueError,
     choice,
@@ -113,7 +114,6 @@ class RoundManifest:
     opens_at_ms: int
     closes_at_ms: int
     opening_ends_at_ms: int | None
-    previous_consensus_digest: Digest | None
     log_checkpoint: str
 
     @property
@@ -207,14 +207,13 @@ _MANIFEST = Message(
             11: ("rule", _RULE),
             12: ("dp_floor", _FLOOR),
             13: ("roster_digest", DIGEST),
-            14: ("roster_sequence", whole(1, 2**63 - 1)),
+            14: ("roster_sequence", SEQUENCE),
             15: ("policy_digest", maybe(DIGEST)),
             16: ("recipient_key", octets(32, MAX_SEALING_KEY_BYTES)),
             17: ("opens_at_ms", INSTANT_MS),
             18: ("closes_at_ms", INSTANT_MS),
             19: ("opening_ends_at_ms", maybe(INSTANT_MS)),
-            20: ("previous_consensus_digest", maybe(DIGEST)),
-            21: ("log_checkpoint", text(MAX_CHECKPOINT_BYTES)),
+            20: ("log_checkpoint", text(MAX_CHECKPOINT_BYTES)),
         },
         _holds_together,
     ),

@@ -21,6 +21,8 @@ T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)
 
 MAX_MS = 253_402_300_799_999
+MAX_EXACT = 2**53 - 1
+"""The largest sequence: an audit entry, which is JSON, holds every integer up to here."""
 """The last millisecond of the year 9999: what a `datetime` can hold."""
 _KEY_ID = re.compile(r"sha256:[0-9a-f]{64}\Z")
 _DECIMAL = re.compile(r"(?:0|[1-9][0-9]{0,8})(?:\.[0-9]{1,40})?\Z|Infinity\Z")
@@ -113,6 +115,7 @@ NAME: Codec[Any] = _checked(_name)
 DIGEST: Codec[Digest] = octets(DIGEST_BYTES)  # type: ignore[assignment]
 KEY_ID: Codec[KeyId] = _checked(_key_id)
 INSTANT_MS: Codec[int] = whole(0, MAX_MS)
+SEQUENCE: Codec[int] = whole(1, MAX_EXACT)
 PPM: Codec[int] = whole(0, 1_000_000)
 DECIMAL: Codec[Decimal] = Codec(_pack_decimal, lambda value: Decimal(_decimal_text(value)))
 """A non-negative decimal in plain notation, or ``Infinity``: floats never travel."""

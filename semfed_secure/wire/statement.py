@@ -67,7 +67,6 @@ class ContributionStatement:
     sender: MemberId
     signing_key_id: KeyId
     recipient_key_id: KeyId
-    sequence: int
     created_at_ms: int
     commitment: bytes
     ciphertext_digests: tuple[Digest, ...]
@@ -147,16 +146,15 @@ def _body(min_digests: int, max_digests: int) -> Codec[ContributionStatement]:
             8: ("sender", NAME),
             9: ("signing_key_id", KEY_ID),
             10: ("recipient_key_id", KEY_ID),
-            11: ("sequence", whole(1, 2**63 - 1)),
-            12: ("created_at_ms", INSTANT_MS),
-            13: ("commitment", octets(COMMITMENT_BYTES)),
-            14: ("ciphertext_digests", many(DIGEST, max_digests, min_digests)),
-            15: ("item_count", whole(1, MAX_PROMPTS)),
-            16: ("dtype", one_of(*sorted(set(ITEM_TYPES.values())))),
-            17: ("scale", whole(1, 32_767)),
-            18: ("privacy", _PRIVACY),
-            19: ("policy_digest", DIGEST),
-            20: ("log_checkpoint", text(MAX_CLIENT_CHECKPOINT_BYTES)),
+            11: ("created_at_ms", INSTANT_MS),
+            12: ("commitment", octets(COMMITMENT_BYTES)),
+            13: ("ciphertext_digests", many(DIGEST, max_digests, min_digests)),
+            14: ("item_count", whole(1, MAX_PROMPTS)),
+            15: ("dtype", one_of(*sorted(set(ITEM_TYPES.values())))),
+            16: ("scale", whole(1, 32_767)),
+            17: ("privacy", _PRIVACY),
+            18: ("policy_digest", DIGEST),
+            19: ("log_checkpoint", text(MAX_CLIENT_CHECKPOINT_BYTES)),
         },
     )
 

@@ -41,6 +41,11 @@ WITH = "--passphrase-file passphrase"
 MEMBER = f"keys create --federation hospitals --domain north.example --jurisdiction US-CA {WITH}"
 
 
+def client(name: str) -> str:
+    """As what a member is invited whose keys `MEMBER` makes."""
+    return f"--role client --domain {name}.example --jurisdiction US-CA"
+
+
 def found(semfed, more: str = "") -> dict:
     """Found the federation of the tests."""
     status, document, err = semfed(f"federation init root --id hospitals {more} {WITH} --json")
@@ -216,7 +221,7 @@ def test_rotated_keys_replace_the_old_ones(home, semfed) -> None:
 
 def invited(semfed, name: str, directory: str, more: str = "") -> str:
     """Invite a member, make its keys, and return the path of its request."""
-    assert semfed(f"federation invite root {name} --out {directory}.token {WITH}")[0] == ExitCode.OK
+    assert semfed(f"federation invite root {name} {client(name)} --out {directory}.token {WITH}")[0] == ExitCode.OK
     create = MEMBER.replace("north.example", f"{name}.example")
     semfed(f"{create} --member {name} --role client --out {directory} {more}")
     status, document, _ = semfed(f"keys enrol {directory} --token-file {directory}.token --json")
@@ -263,10 +268,10 @@ def test_a_member_is_invited_enrolled_rotated_and_revoked(home, semfed) -> None:
     [
         ("federation add-member root north/member.record", "SF335"),
         ("federation revoke root south --reason left", "SF306"),
-        ("federation invite root North --out token", "SF105"),
-        ("federation invite root north --out nowhere/token", "SF102"),
-        ("federation invite root north --out passphrase", "SF123"),
-        ("federation invite nowhere north --out token", "SF102"),
+        (f"federation invite root North {client('north')} --out token", "SF105"),
+        (f"federation invite root north {client('north')} --out nowhere/token", "SF102"),
+        (f"federation invite root north {client('north')} --out passphrase", "SF123"),
+        (f"federation invite nowhere north {client('north')} --out token", "SF102"),
     ],
 )
 def test_a_refused_change_of_members_has_its_code_and_changes_nothing(home, semfed, line, code) -> None:

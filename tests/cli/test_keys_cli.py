@@ -83,7 +83,8 @@ def test_a_federation_of_nist_p256_from_its_root_to_its_first_member(home, semfe
     (key,) = load_root(home / "root" / "federation.root").keys
     assert key.algorithms == (Algorithm.ESP256,)
     assert semfed(f"{CREATE} --out keys --suite nist-p256")[0] == ExitCode.OK
-    assert semfed(f"federation invite root north --out token {with_passphrase}")[0] == ExitCode.OK
+    role = "--role server --domain north.example --jurisdiction US"
+    assert semfed(f"federation invite root north {role} --out token {with_passphrase}")[0] == ExitCode.OK
     assert semfed("keys enrol keys --token-file token --json")[0] == ExitCode.OK
     status, added = semfed(f"federation add-member root keys/enrolment.request {with_passphrase}")
     assert (status, "north" in str(added)) == (ExitCode.OK, True)

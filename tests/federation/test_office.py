@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -10,12 +11,16 @@ from sqlalchemy import text
 from semfed_secure.audit.sources import open_source, read_entries
 from semfed_secure.audit.verify import verify_log
 from semfed_secure.clock import FixedClock, SystemRandomness
-from semfed_secure.errors import ConfigurationError, SemfedError
+from semfed_secure.crypto.keys import OpeningKey, SigningKey
+from semfed_secure.crypto.log_keys import LogSigningKey
+from semfed_secure.errors import ConfigurationError, IntegrityError, SemfedError
 from semfed_secure.federation import office as office_module
 from semfed_secure.federation.office import found_office, open_office
+from semfed_secure.identity.enrolment import Invitee, make_request
 from semfed_secure.identity.federation_files import FederationDirectory, SignedRoster
 from semfed_secure.identity.member_changes import Terms, rotate_member_keys, write_request
-from semfed_secure.identity.records import Role
+from semfed_secure.identity.member_files import load_member_keys, load_member_record
+from semfed_secure.identity.records import Role, create_record
 from semfed_secure.storage import Database
 from tests.identity.identity_examples import DAY, NOW
 from tests.identity.test_files import ADA, BEN, CLEO, PASSPHRASE, create
@@ -23,6 +28,12 @@ from tests.identity.test_files import ADA, BEN, CLEO, PASSPHRASE, create
 pytestmark = pytest.mark.usefixtures("cheap_key_files")
 
 WEEK = timedelta(days=7)
+
+
+def invitee(name: str, **changes) -> Invitee:
+    """Whom `create` makes keys for."""
+    facts = {"roles": frozenset({Role.CLIENT}), "domain": f"{name}.example", "jurisdiction": "US"}
+    return Invitee(name, **(facts | changes))
 
 
 class Office:
@@ -50,11 +61,16 @@ class Office:
         """The root key."""
         return FederationDirectory(self.directory).open_keys([PASSPHRASE])
 
-    def invite(self, member: str = "north", valid_for: timedelta = WEEK) -> bytes:
+    def invite(self, member: str = "north", valid_for: timedelta = WEEK, **changes) -> bytes:
         """A token."""
         delivered: list[bytes] = []
         with self.open() as office:
-            office.invite(member, valid_for=valid_for, randomness=SystemRandomness(), deliver=delivered.append)
+            office.invite(
+                invitee(member, **changes),
+                valid_for=valid_for,
+                randomness=SystemRandomness(),
+                deliver=delivered.append,
+            )
         return delivered[0]
 
     def request(self, token: bytes, member: str = "north", directory: str | None = None, **changes) -> bytes:
@@ -82,6 +98,17 @@ class Office:
     def roster(self):
         """The newest roster."""
         return FederationDirectory(self.directory).newest()
+
+    def rotated(self, **changes) -> bytes:
+        """A record of north with a new key, which the key before signs too, whatever else it says."""
+        before, new = load_member_keys(self.tmp / "north", PASSPHRASE), SigningKey.generate()
+        record = replace(
+            before.record,
+            signing_keys=(new.public, before.signing.public),
+            sequence=before.record.sequence + 1,
+            overlap_until_ms=before.record.valid_until_ms - 1,
+        )
+        return create_record(replace(record, **changes), [new, before.signing])
 
     def log(self) -> list[tuple]:
         """Type, outcome and codes of every entry."""
@@ -181,6 +208,108 @@ def test_new_keys_of_a_known_member_need_the_key_before_or_a_token(office) -> No
     assert office.enrol(office.request(office.invite(), directory="found", sequence=2)) == ["north"]
 
 
+OTHER_FACTS = [
+    {"roles": frozenset(Role) - {Role.CLIENT}},
+    {"roles": frozenset({Role.CLIENT, Role.AUDITOR})},
+    {"domain": "hub.example"},
+    {"jurisdiction": "DE"},
+]
+
+
+@pytest.mark.parametrize(
+    "changes", [*OTHER_FACTS, {"log_key": LogSigningKey.generate("north").public.encode()}], ids=str
+)
+def test_a_key_vouches_for_the_key_after_it_and_for_nothing_else(office, changes) -> None:
+    """SF336: nobody rotates into a role, a domain, a jurisdiction or another log."""
+    office.enrol(office.request(office.invite()))
+    sealing = OpeningKey.generate().public
+    assert office.refused(office.rotated(sealing_key=sealing, **changes)) == "SF336"
+    assert office.enrol(office.rotated(sealing_key=sealing)) == ["north"]
+
+
+@pytest.mark.parametrize("changes", OTHER_FACTS, ids=str)
+def test_a_key_does_not_vouch_for_another_record_of_its_own(office, changes) -> None:
+    """SF336 for the same key too; the operator's word, or an invitation, grants what is new."""
+    office.enrol(office.request(office.invite()))
+    keys = load_member_keys(office.tmp / "north", PASSPHRASE)
+    record = replace(keys.record, sequence=2, sealing_key=OpeningKey.generate().public, **changes)
+    data = create_record(record, [keys.signing])
+    assert office.refused(data) == "SF336"
+    assert office.enrol(make_request(data, office.invite(**changes))) == ["north"]
+
+
+@pytest.mark.parametrize("changes", OTHER_FACTS, ids=str)
+def test_a_token_enrols_only_what_was_invited(office, changes) -> None:
+    """SF336, and the token is still good for what it was made for."""
+    token, other = office.invite(), invitee("north", **changes)
+    facts = {name: getattr(other, name) for name in ("roles", "domain", "jurisdiction")}
+    assert office.refused(office.request(token, directory="other", **facts)) == "SF336"
+    assert office.enrol(office.request(token)) == ["north"]
+
+
+@pytest.mark.parametrize("step", [2, 2**53 - 2])
+def test_a_record_that_a_key_vouches_for_is_the_next_one(office, step) -> None:
+    """SF331: nobody uses up the sequences of a member."""
+    office.enrol(office.request(office.invite()))
+    assert office.refused(office.rotated(sequence=1 + step)) == "SF331"
+
+
+def test_no_record_takes_the_sequences_away_from_those_after_it(office) -> None:
+    """SF331 for a request, and for the operator's word, a million above the record before."""
+    request = office.request(office.invite(), sequence=1_000_001)
+    assert office.refused(request) == "SF331"
+    assert office.enrol(office.request(office.invite(), directory="most", sequence=1_000_000)) == ["north"]
+
+
+def test_a_log_key_belongs_to_one_member(office) -> None:
+    """SF322: nobody enrols with another's log."""
+    office.enrol(office.request(office.invite()))
+    log_key = load_member_record(office.tmp / "north").log_key
+    keys = create(office.tmp / "south", "south")
+    record = create_record(replace(keys.record, log_key=log_key), [keys.signing])
+    assert office.refused(make_request(record, office.invite("south"))) == "SF322"
+
+
+def test_the_office_stays_closed_without_its_database(office) -> None:
+    """SF507: a new log would know no roster, and no used token."""
+    for path in office.directory.glob("root.db*"):
+        path.unlink()
+    with pytest.raises(IntegrityError, match="SF507"), office.open():
+        pass
+    assert not list(office.directory.glob("root.db*"))
+
+
+def test_the_office_stays_closed_with_a_database_older_than_its_rosters(office) -> None:
+    """SF507: what a backup has forgotten, a used token among it, is not done again."""
+    token = office.invite()
+    with Database.open(office.directory / "root.db", kind="root"):
+        pass  # the write-ahead log is in the file now
+    backup = (office.directory / "root.db").read_bytes()
+    office.enrol(office.request(token))
+    for path in office.directory.glob("root.db*"):
+        path.unlink()
+    (office.directory / "root.db").write_bytes(backup)
+    with pytest.raises(IntegrityError, match="SF507"):
+        office.enrol(office.request(token, directory="again", sequence=2))
+    assert office.roster().sequence == 2
+
+
+def test_a_root_whose_sequence_is_out_of_range_leaves_nothing(tmp_path) -> None:
+    """SF105 before anything is written."""
+    with pytest.raises(ConfigurationError, match="SF105"):
+        found_office(
+            tmp_path / "root",
+            federation="hospitals",
+            root_keys=1,
+            threshold=1,
+            passphrases=[PASSPHRASE],
+            clock=FixedClock(NOW),
+            valid_for=30 * DAY,
+            sequence=2**53,
+        )
+    assert not (tmp_path / "root").exists()
+
+
 def test_the_key_of_a_revoked_member_vouches_for_nothing(office) -> None:
     """Whoever stole it cannot rotate to a key of theirs."""
     office.enrol(office.request(office.invite()))
@@ -255,15 +384,25 @@ def test_an_invitation_that_cannot_be_delivered_is_none(office) -> None:
         raise ConfigurationError("SF102", "no such directory")
 
     with office.open() as opened, pytest.raises(ConfigurationError):
-        opened.invite("north", valid_for=WEEK, randomness=SystemRandomness(), deliver=fail)
+        opened.invite(invitee("north"), valid_for=WEEK, randomness=SystemRandomness(), deliver=fail)
     assert [row[0] for row in office.log()] == ["key.created", "roster.signed"]
 
 
-@pytest.mark.parametrize("name", ["", "North", "../x"])
-def test_only_a_member_id_can_be_invited(office, name) -> None:
-    """SF105."""
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("", {"domain": "a.example"}),
+        ("North", {}),
+        ("../x", {}),
+        ("north", {"roles": frozenset()}),
+        ("north", {"domain": "north example"}),
+        ("north", {"jurisdiction": "us"}),
+    ],
+)
+def test_only_what_a_record_can_say_is_invited(office, name, changes) -> None:
+    """SF105: a member id, a role, a domain, a jurisdiction."""
     with pytest.raises(ConfigurationError) as caught:
-        office.invite(name)
+        office.invite(name, **changes)
     assert caught.value.code == "SF105"
 
 
@@ -281,7 +420,7 @@ def test_each_of_three_people_can_write_the_log_and_nobody_else(tmp_path) -> Non
     )
     for passphrase in (ADA, BEN, CLEO):
         with open_office(directory, passphrases=[passphrase], clock=clock) as opened:
-            opened.invite("north", valid_for=WEEK, randomness=SystemRandomness(), deliver=lambda _: None)
+            opened.invite(invitee("north"), valid_for=WEEK, randomness=SystemRandomness(), deliver=lambda _: None)
     with pytest.raises(ConfigurationError) as caught, open_office(directory, passphrases=[PASSPHRASE], clock=clock):
         pass
     assert caught.value.code == "SF121"

@@ -38,7 +38,7 @@ def test_a_record_comes_back_as_it_was_signed() -> None:
 @settings(max_examples=15)
 @given(
     st.sets(st.sampled_from(Role), min_size=1),
-    st.integers(1, 2**63 - 1),
+    st.integers(1, 2**53 - 1),
     st.sampled_from(["US", "DE", "US-CA", "GB-ENG"]),
 )
 def test_any_valid_record_comes_back_equal(roles, sequence, jurisdiction) -> None:
@@ -113,7 +113,7 @@ def test_only_the_listed_keys_can_be_asked_to_sign() -> None:
         {"valid_until_ms": 0},
         {"valid_from_ms": -1},
         {"sequence": 0},
-        {"sequence": 2**63},
+        {"sequence": 2**53},
     ],
     ids=str,
 )

@@ -342,7 +342,6 @@ def test_the_largest_statement_fits_the_sealing_context() -> None:
         federation="f" * 63,
         round_id="r" * 63,
         sender="s" * 63,
-        sequence=2**63 - 1,
         log_checkpoint="x" * 5 * 1024,
         privacy=replace(examples.STATEMENT.privacy, accountant="a" * 32, parameters=parameters),
     )
