@@ -96,7 +96,6 @@ def bundle(member: MemberId, key: SigningKey, manifest: RoundManifest, outputs: 
         sender=member,
         signing_key_id=key.key_id,
         recipient_key_id=manifest.recipient_key_id,
-        sequence=1,
         created_at_ms=manifest.opens_at_ms,
         commitment=commit(salt, payload),
         ciphertext_digests=(),

@@ -132,7 +132,6 @@ class Client:
             sender=self.member,
             signing_key_id=self.key.key_id,
             recipient_key_id=self.manifest.recipient_key_id,
-            sequence=1,
             created_at_ms=self.manifest.opens_at_ms,
             commitment=commitment,
             ciphertext_digests=(),

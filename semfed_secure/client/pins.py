@@ -15,9 +15,8 @@ if TYPE_CHECKING:
     from semfed_secure.storage import Transaction
 
 ROOT, POLICY, MODEL, ACTIVE_ADAPTER = "federation-root", "policy", "model", "active-adapter"
-_ROSTER, _SERVER_LOG, _SEQUENCE, _KEY = "roster", "server-log", "statement-sequence", "signing-key"
-_NAMES = frozenset({ROOT, POLICY, MODEL, ACTIVE_ADAPTER, _ROSTER, _SERVER_LOG, _SEQUENCE, _KEY})
-_LAST_SEQUENCE = 2**63 - 1
+_ROSTER, _SERVER_LOG, _KEY = "roster", "server-log", "signing-key"
+_NAMES = frozenset({ROOT, POLICY, MODEL, ACTIVE_ADAPTER, _ROSTER, _SERVER_LOG, _KEY})
 _CHANGED: dict[str, tuple[type[SemfedError], str]] = {
     ROOT: (PeerError, "SF322"),
     POLICY: (IntegrityError, "SF522"),
@@ -115,13 +114,3 @@ def keep_server_checkpoint(tx: Transaction, *, before: str | None, note: str) ->
     """Replace the checkpoint that was compared with; false if another process moved it meanwhile."""
     expected = None if before is None else before.encode()
     return replace_pin(tx, _SERVER_LOG, expected=expected, value=note.encode())
-
-
-def next_sequence(tx: Transaction) -> int:
-    """A statement sequence that was never given out before; a crash may leave a gap, never a repeat."""
-    stored = read_pin(tx, _SEQUENCE)
-    following = 1 if stored is None else int.from_bytes(stored, "big") + 1
-    if following > _LAST_SEQUENCE:
-        raise IntegrityError("SF531", "the stored statement sequence is damaged")
-    replace_pin(tx, _SEQUENCE, expected=stored, value=following.to_bytes(8, "big"))
-    return following

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from semfed_secure.client.pins import next_sequence
 from semfed_secure.clock import to_ms
 from semfed_secure.wire.messages import ITEM_TYPES, ContributionStatement
 
@@ -19,8 +18,6 @@ def state_unsealed(
 ) -> ContributionStatement:
     """What this site says about its outputs, still without the digest of the ciphertext."""
     manifest = round_.manifest
-    with site.database.transaction() as tx:
-        sequence = next_sequence(tx)
     return ContributionStatement(
         manifest_digest=round_.manifest_digest,
         federation=manifest.federation,
@@ -31,7 +28,6 @@ def state_unsealed(
         sender=site.member_id,
         signing_key_id=site.keys.signing.key_id,
         recipient_key_id=manifest.recipient_key_id,
-        sequence=sequence,
         created_at_ms=to_ms(site.clock.now()),
         commitment=commitment,
         ciphertext_digests=(),

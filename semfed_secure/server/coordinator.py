@@ -15,7 +15,7 @@ from semfed_secure.audit.notes import LogProof
 from semfed_secure.clock import to_ms
 from semfed_secure.errors import ConfigurationError, ConsensusError, IntegrityError, SemfedError
 from semfed_secure.identity.records import Role
-from semfed_secure.ids import Digest, RoundId
+from semfed_secure.ids import RoundId
 from semfed_secure.server.intake import Answer, Intake
 from semfed_secure.server.key_entries import KeyEntries
 from semfed_secure.server.opening import Ground, RoundPlan, check_plan, make_manifest
@@ -24,8 +24,8 @@ from semfed_secure.server.receipts import placed
 from semfed_secure.server.refusals import Refusals
 from semfed_secure.server.roster_entries import RosterEntries
 from semfed_secure.server.round import FINAL, RoundInput, RoundState, after, due, ending
-from semfed_secure.server.transitions import NEWEST_CONSENSUS, Transitions, published_at
-from semfed_secure.storage import pin_rows, round_rows
+from semfed_secure.server.transitions import Transitions, published_at
+from semfed_secure.storage import round_rows
 from semfed_secure.wire.prompts import PromptSet, encode_prompt_set
 
 if TYPE_CHECKING:
@@ -88,13 +88,11 @@ class Coordinator:
         roster.member(context.member, role=Role.SERVER, at=context.clock.now())
         with context.database.transaction() as tx:
             self._check_room(tx, plan.round_id)
-            newest = pin_rows.read_pin(tx, NEWEST_CONSENSUS)
             with self._key_entries.created(tx, plan.round_id) as recipient_key:
                 ground = Ground(
                     federation=context.federation,
                     roster=roster,
                     recipient_key=recipient_key,
-                    previous_consensus_digest=None if newest is None else Digest(newest),
                     log_checkpoint=context.audit.checkpoint(tx),
                 )
                 manifest = make_manifest(plan, prompt_set, ground, context.randomness)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from semfed_secure.clock import Randomness
     from semfed_secure.crypto.keys import SealingKey
     from semfed_secure.identity.roster import Roster
-    from semfed_secure.ids import Digest, FederationId, RoundId
+    from semfed_secure.ids import FederationId, RoundId
     from semfed_secure.wire.prompts import PromptSet
 
 
@@ -50,12 +50,11 @@ class RoundPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ground:
-    """What stands when a round opens: whose round it is, who may take part, and what came before."""
+    """What stands when a round opens: whose round it is, who may take part, and where the log stands."""
 
     federation: FederationId
     roster: Roster
     recipient_key: SealingKey
-    previous_consensus_digest: Digest | None
     log_checkpoint: str
 
 
@@ -85,7 +84,6 @@ def make_manifest(plan: RoundPlan, prompt_set: PromptSet, ground: Ground, random
         opens_at_ms=to_ms(plan.opens_at),
         closes_at_ms=to_ms(plan.closes_at),
         opening_ends_at_ms=None if plan.opening_ends_at is None else to_ms(plan.opening_ends_at),
-        previous_consensus_digest=ground.previous_consensus_digest,
         log_checkpoint=ground.log_checkpoint,
     )
 

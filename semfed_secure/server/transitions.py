@@ -14,7 +14,7 @@ from semfed_secure.audit.events import Event, EventType
 from semfed_secure.clock import from_ms, to_iso
 from semfed_secure.crypto.signing import sign
 from semfed_secure.errors import IntegrityError
-from semfed_secure.ids import RoundId, hex_digest, parse_digest
+from semfed_secure.ids import RoundId, hex_digest
 from semfed_secure.server.forming import Ballot, batch_root, form_consensus
 from semfed_secure.server.receipts import answer, placed
 from semfed_secure.server.reporting import FormingFigures, report_document
@@ -50,8 +50,6 @@ if TYPE_CHECKING:
 
 UNOPENED = "SF316"
 """Code for what was committed to and not opened in time."""
-NEWEST_CONSENSUS = "consensus/newest"
-"""Pin that holds the digest of the consensus published last; the next manifest names it."""
 _PUBLISHED = "consensus/{}/entry"
 """Pin that holds the number of the log entry that published a round's consensus."""
 
@@ -232,9 +230,6 @@ class Transitions:
                 }
                 index = self._log(tx, EventType.CONSENSUS_PUBLISHED, round_id, details)
                 pin_rows.set_pin_once(tx, _PUBLISHED.format(round_id), index.to_bytes(8, "big"))
-                newest = pin_rows.read_pin(tx, NEWEST_CONSENSUS)
-                digest = parse_digest(report["consensus_digest"])
-                pin_rows.replace_pin(tx, NEWEST_CONSENSUS, expected=newest, value=digest)
         return following
 
     def _log(

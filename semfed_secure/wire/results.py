@@ -119,7 +119,7 @@ class Consensus:
 
     @property
     def digest(self) -> Digest:
-        """SHA-256 of the encoded consensus; the next round's manifest names it."""
+        """SHA-256 of the encoded consensus; the log entry that publishes it names it."""
         return sha256(encode_consensus(self))
 
 

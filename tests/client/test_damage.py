@@ -37,7 +37,6 @@ def test_what_was_changed_in_the_outbox_is_never_sent(world: World) -> None:
     "damage",
     [
         "UPDATE pin SET name = 'Policy' WHERE name = 'policy'",
-        "UPDATE pin SET value = x'ffffffffffffffff' WHERE name = 'statement-sequence'",
         "UPDATE pin SET value = x'80' WHERE name = 'server-log'",
         "UPDATE progress SET state = 'joinee' WHERE step = 'round'",
     ],

@@ -204,7 +204,7 @@ def _unopenable(made: Forgery, draw: Draw) -> None:
         made.sealed_to = world.OTHER_KEY
     elif way == 3:
         # For the statement of another member: sealed before the last change to what is signed.
-        made.context_of = replace(made.statement, sequence=made.statement.sequence + 1, commitment=bytes(32))
+        made.context_of = replace(made.statement, commitment=bytes(32))
     else:
         made.on_blob.append(lambda blob: blob + b"\0" + draw.some(16))
     made.broken.add(12)
@@ -276,7 +276,6 @@ def _harmless(made: Forgery, draw: Draw) -> None:
     made.fields[2] = draw.octets(32)
     made.statement = replace(
         made.statement,
-        sequence=1 + draw.below(1 << 40),
         created_at_ms=draw.below(1 << 40),
         policy_digest=draw.octets(32),
         log_checkpoint=draw.text(200),

@@ -74,7 +74,6 @@ def make_context(kind: OutputKind = OutputKind.VOTES, **changes: Any) -> Admissi
         federation=FEDERATION,
         roster=roster,
         recipient_key=hub.opening.public,
-        previous_consensus_digest=None,
         log_checkpoint="checkpoint",
     )
     manifest = make_manifest(plan, PROMPTS, ground, SystemRandomness())

@@ -98,7 +98,7 @@ def test_step_11_missing_or_second_blob() -> None:
 
 def test_step_12_sealed_under_another_context() -> None:
     """A blob sealed for another statement does not open for this one, though its digest was signed."""
-    other = statement_for("bay", manifest_of(VOTES), votes(), sequence=9)
+    other = statement_for("bay", manifest_of(VOTES), votes(), created_at_ms=9)
     assert refused(post("bay", manifest_of(VOTES), sealed_for=other)) == "SF312"
 
 

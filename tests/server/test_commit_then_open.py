@@ -132,7 +132,7 @@ def test_nobody_commits_once_payloads_are_taken(world: World, manifest: RoundMan
 
 def test_what_is_opened_is_what_was_committed_to(world: World, manifest: RoundManifest) -> None:
     """Other blobs are SF311: nobody signed them, so they are only counted, and the true ones are still taken."""
-    mine, other = post("bay", manifest, SAID), post("bay", manifest, SAID, sequence=2)
+    mine, other = post("bay", manifest, SAID), post("bay", manifest, SAID, created_at_ms=2)
     world.server.receive(ROUND, bare(mine))
     world.server.close_round(ROUND)
     entries = world.audit.size()
@@ -173,7 +173,7 @@ def test_a_refused_commitment_does_not_burn_the_slot_and_a_second_one_is_equivoc
     assert receipt_of(world.server.receive(ROUND, bare(weak)).receipt).code == "SF310"
     assert world.server.receive(ROUND, bare(post("bay", manifest, SAID))).outcome is Outcome.COMMITTED
     world.restart()
-    again = world.server.receive(ROUND, bare(post("bay", manifest, SAID, sequence=2)))
+    again = world.server.receive(ROUND, bare(post("bay", manifest, SAID, created_at_ms=2)))
     assert receipt_of(again.receipt).code == "SF309"
 
 

@@ -69,7 +69,7 @@ class Scene:
         """A contribution that the server has not seen."""
         self.number += 1
         manifest: RoundManifest = self.manifest
-        return post(name, manifest, self.payload, sequence=self.number)
+        return post(name, manifest, self.payload, created_at_ms=self.number)
 
     def form(self, form: str) -> bytes:
         """One body."""

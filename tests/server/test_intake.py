@@ -89,11 +89,11 @@ def test_a_member_cannot_flood_the_log_with_refusals(tmp_path: Path) -> None:
     """After so many refused contributions of one member in one round, further ones are only counted."""
     world = World(tmp_path, limits=LimitsSection(max_rejections=2))
     manifest = world.open()
-    for sequence in (1, 2):
-        assert not world.server.receive(ROUND, post("bay", manifest, votes(9), sequence=sequence)).admitted
+    for number in (1, 2):
+        assert not world.server.receive(ROUND, post("bay", manifest, votes(9), created_at_ms=number)).admitted
     entries = world.audit.size()
     with pytest.raises(PeerError, match="SF309"):
-        world.server.receive(ROUND, post("bay", manifest, votes(9), sequence=3))
+        world.server.receive(ROUND, post("bay", manifest, votes(9), created_at_ms=3))
     assert world.audit.size() == entries
     assert world.server.receive(ROUND, post("hill", manifest)).admitted
 

@@ -243,7 +243,6 @@ def statement_for(name: str, manifest: RoundManifest, payload: Payload, **change
         sender=MemberId(name),
         signing_key_id=member(name).keys.signing.key_id,
         recipient_key_id=manifest.recipient_key_id,
-        sequence=1,
         created_at_ms=manifest.opens_at_ms,
         commitment=commit(payload.salt, encode_payload(payload)),
         ciphertext_digests=(),

@@ -206,7 +206,7 @@ class Copying(Liar):
             blob, statement = parse_contribution(theirs).sealed[0], taken(theirs)
             mine = replace(statement, sender=seat.name, signing_key_id=seat.keys.signing.key_id)
             seat.post(round_id, signed(seat, mine, blob), expect="SF312")
-            seat.post(round_id, signed(seat, replace(statement, sequence=99), blob), expect="SF307")
+            seat.post(round_id, signed(seat, replace(statement, created_at_ms=99), blob), expect="SF307")
 
 
 class Revoked(Liar):
@@ -274,7 +274,6 @@ def answered(seat: Seat, body: bytes, *, votes: tuple[int, ...]) -> bytes:
     plaintext = encode_payload(payload)
     other = replace(
         statement,
-        sequence=statement.sequence + 1_000,
         commitment=commit(payload.salt, plaintext),
         ciphertext_digests=(),
     )

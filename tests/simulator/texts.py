@@ -200,7 +200,6 @@ def opened(seat: Seat, round_id: RoundId, *, texts: tuple[str, ...], commitment:
     plaintext = encode_payload(payload)
     if commitment is None:
         commitment = commit(payload.salt, plaintext)
-    sequence = statement.sequence + seat.random.randrange(1, 1_000_000)
-    other = replace(statement, sequence=sequence, commitment=commitment, ciphertext_digests=())
+    other = replace(statement, commitment=commitment, ciphertext_digests=())
     blob = seal(plaintext, info=statement_info(other), to=SealingKey.parse(terms.recipient_key))
     return parse_contribution(signed(seat, replace(other, ciphertext_digests=(sha256(blob),)), blob))

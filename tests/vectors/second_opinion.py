@@ -104,13 +104,13 @@ def check_round(directory: Path) -> None:
         contribution = cbor.loads(read(name))
         statement = cbor.loads(payload_of(contribution[2]))
         assert statement[2] == sha256(manifest)
-        assert statement[14] == [sha256(blob) for blob in contribution[3]]
-    info = cbor.dumps({**statement, 0: "semfed/sealing-context", 14: []})
+        assert statement[13] == [sha256(blob) for blob in contribution[3]]
+    info = cbor.dumps({**statement, 0: "semfed/sealing-context", 13: []})
     suite = CipherSuite.new(KEMId.DHKEM_P256_HKDF_SHA256, KDFId.HKDF_SHA256, AEADId.AES256_GCM)
     private = suite.kem.deserialize_private_key(P256_OPENING_KEY)
     (sealed,) = contribution[3]
     opened = suite.create_recipient_context(sealed[:65], private, info=info).open(sealed[65:])
-    assert hmac.digest(cbor.loads(opened)[2], opened, "sha256") == statement[13]
+    assert hmac.digest(cbor.loads(opened)[2], opened, "sha256") == statement[12]
 
 
 def main() -> None:

@@ -319,7 +319,6 @@ def test_the_sealing_context_covers_every_field_but_the_ciphertext_digests() -> 
         "sender": "south",
         "signing_key_id": "sha256:" + "cd" * 32,
         "recipient_key_id": "sha256:" + "cd" * 32,
-        "sequence": 4,
         "created_at_ms": 1,
         "commitment": bytes([1] * 32),
         "item_count": 3,
