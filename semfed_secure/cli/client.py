@@ -14,8 +14,11 @@ from semfed_secure.client.attendance import Attendance, attend
 from semfed_secure.client.config import SiteConfig, load_site_config
 from semfed_secure.client.decisions import DecisionPreview
 from semfed_secure.client.records import iter_records, read_outputs
+from semfed_secure.client.roster import take_roster
 from semfed_secure.client.session import TAKES_PART, Client, Round
 from semfed_secure.errors import ConfigurationError, ExitCode, PeerError, SemfedError
+from semfed_secure.identity.files import read_bounded
+from semfed_secure.identity.roster import MAX_ROSTER_FILE_BYTES
 from semfed_secure.ids import hex_digest
 from semfed_secure.policy.engine import Outcome
 from semfed_secure.wire.messages import PromptStatus
@@ -158,6 +161,22 @@ def learn(config: ConfigOption, round_id: RoundOption = None, as_json: JsonOptio
         as_json=as_json,
         text=f"{joined.round_id}: {_learned_line(outcome)}",
     )
+
+
+@app.command("take-roster")
+def take(
+    roster_file: Annotated[Path, typer.Argument(metavar="ROSTER", help="The roster file, as the root hands it out.")],
+    config: ConfigOption,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a newer roster from its file, not from the server; the server must show it, or a newer one, ever after."""
+    with _open(load_site_config(config)) as client:
+        roster = take_roster(client.site, read_bounded(roster_file, MAX_ROSTER_FILE_BYTES))
+        now = client.site.clock.now()
+    revoked = [record.member_id for record in roster.records if roster.revoked(record, at=now)]
+    document = {"sequence": roster.sequence, "roster": hex_digest(roster.digest), "revoked": revoked}
+    text = f"roster {roster.sequence} of {roster.federation}, revoked: {', '.join(revoked) or 'nobody'}"
+    emit(document, as_json=as_json, text=text)
 
 
 def _open(site: SiteConfig) -> Client:

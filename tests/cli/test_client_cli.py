@@ -298,3 +298,17 @@ def test_the_commands_load_no_model_stack() -> None:
         "import sys; import semfed_secure.cli.client; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_roster_that_came_past_the_server_is_taken_from_its_file(server: Server, run: Any, tmp_path: Path) -> None:
+    """The command names who is revoked; then the running server, which shows the older one, is refused."""
+    site, name = server.site(), server.open_round()
+    file = tmp_path / "roster"
+    file.write_bytes(server.world.federation.sign_roster(2, revoked=["hill"]))
+    code, document = run("take-roster", str(file), "--config", site)
+    assert (code, document["sequence"], document["revoked"]) == (0, 2, ["hill"])
+    code, document = run("collect", "--config", site, "--round", name)
+    assert (code, document["error"]["code"]) == (ExitCode.TRUST, "SF322")
+    file.write_bytes(server.world.federation.sign_roster(1))
+    code, document = run("take-roster", str(file), "--config", site)
+    assert (code, document["error"]["code"]) == (ExitCode.TRUST, "SF322")

@@ -103,10 +103,12 @@ def test_enrolling_members_works_as_written(shell, work) -> None:
 
 
 def test_changing_revoking_and_losing_keys_works_as_written(shell, work) -> None:
-    """A rotation, three revocations, two members enrolled anew and a new root; both roots' logs verify."""
+    """A rotation, revocations, members enrolled anew, rosters that a site takes, and a new root; all logs verify."""
     done = shell(commands("docs/how-to/change-and-revoke-keys.md"))
     assert done.returncode == 0, done.stderr
     assert "revocation 1: bay" in done.stdout
+    assert "roster 6 of lab, revoked: hub" in done.stdout
+    assert "roster 7 of lab, revoked: nobody" in done.stdout
     assert [path.name for path in (work / "hub/keys/rounds").iterdir()] == []
     assert [path.name for path in (work / "hub/keys-2/rounds").iterdir()] == ["round-2.key", "round-3.key"]
 
