@@ -17,8 +17,6 @@ class EventType(StrEnum):
     LOG_STOPPED = "log.stopped"
     LOG_VERIFIED = "log.verified"
     LOG_EXPORTED = "log.exported"
-    REPORT_CREATED = "report.created"
-    CONFIG_LOADED = "config.loaded"
     POLICY_LOADED = "policy.loaded"
     POLICY_REJECTED = "policy.rejected"
     DECISION = "decision"
@@ -31,7 +29,6 @@ class EventType(StrEnum):
     BUDGET_REFUSED = "budget.refused"
     BUNDLE_RELEASED = "bundle.released"
     BUNDLE_SENT = "bundle.sent"
-    BUNDLE_RECEIVED = "bundle.received"
     BUNDLE_COMMITTED = "bundle.committed"
     BUNDLE_ADMITTED = "bundle.admitted"
     BUNDLE_REJECTED = "bundle.rejected"
@@ -105,8 +102,6 @@ DETAILS: Mapping[EventType, Mapping[str, type]] = MappingProxyType({
     EventType.LOG_STOPPED: {"version": str, "role": str},
     EventType.LOG_VERIFIED: _LOG,
     EventType.LOG_EXPORTED: _LOG,
-    EventType.REPORT_CREATED: _LOG | {"since": str, "until": str},
-    EventType.CONFIG_LOADED: {"file": str, "digest": str, "changed": list},
     EventType.POLICY_LOADED: _POLICY,
     EventType.POLICY_REJECTED: _POLICY,
     EventType.DECISION: {
@@ -127,7 +122,6 @@ DETAILS: Mapping[EventType, Mapping[str, type]] = MappingProxyType({
     EventType.BUDGET_REFUSED: _BUDGET,
     EventType.BUNDLE_RELEASED: _BUNDLE,
     EventType.BUNDLE_SENT: _BUNDLE,
-    EventType.BUNDLE_RECEIVED: _BUNDLE,
     EventType.BUNDLE_COMMITTED: _BUNDLE,
     EventType.BUNDLE_ADMITTED: _BUNDLE,
     EventType.BUNDLE_REJECTED: _BUNDLE,

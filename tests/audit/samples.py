@@ -25,7 +25,7 @@ START = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
 def sample(number: int = 0) -> Event:
     """One of a few plausible events; the number makes them differ."""
     kinds = [
-        Event(type=EventType.CONFIG_LOADED, outcome="success", actor="north", details={"digest": DIGEST}),
+        Event(type=EventType.KEY_LOADED, outcome="success", actor="north", details={"key_id": DIGEST}),
         Event(
             type=EventType.BUNDLE_RELEASED,
             outcome="success",
