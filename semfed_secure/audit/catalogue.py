@@ -53,6 +53,9 @@ class EventType(StrEnum):
     MEMBER_ROTATED = "member.rotated"
     MEMBER_REFUSED = "member.refused"
     MEMBER_REVOKED = "member.revoked"
+    AUTHORITY_FOUNDED = "authority.founded"
+    CERTIFICATE_ISSUED = "certificate.issued"
+    CERTIFICATE_REFUSED = "certificate.refused"
     KEY_CREATED = "key.created"
     KEY_LOADED = "key.loaded"
     KEY_DESTROYED = "key.destroyed"
@@ -148,6 +151,11 @@ DETAILS: Mapping[EventType, Mapping[str, type]] = MappingProxyType({
     EventType.MEMBER_ROTATED: _MEMBER,
     EventType.MEMBER_REFUSED: _MEMBER,
     EventType.MEMBER_REVOKED: {"number": int, "record_sequence": int, "at": str, "roster_digest": str},
+    EventType.AUTHORITY_FOUNDED: {"certificate_digest": str, "expires_at": str},
+    EventType.CERTIFICATE_ISSUED: {
+        "certificate_digest": str, "expires_at": str, "uri": str, "purpose": str, "hosts": list,
+    },
+    EventType.CERTIFICATE_REFUSED: {"uri": str},
     EventType.KEY_CREATED: _KEY,
     EventType.KEY_LOADED: _KEY,
     EventType.KEY_DESTROYED: _KEY,

@@ -82,6 +82,15 @@ _PHRASES: dict[EventType, tuple[str, str]] = {
     EventType.MEMBER_ROTATED: ("took a new key of member {target}", "did not take a new key of member {target}"),
     EventType.MEMBER_REFUSED: ("refused to enrol {target}", "refused to enrol {target}"),
     EventType.MEMBER_REVOKED: ("revoked member {target} (revocation {number})", "did not revoke member {target}"),
+    EventType.AUTHORITY_FOUNDED: ("founded the TLS authority", "could not found the TLS authority"),
+    EventType.CERTIFICATE_ISSUED: (
+        "issued a TLS certificate ({purpose}) to {target} until {expires_at}",
+        "did not issue a TLS certificate to {target}",
+    ),
+    EventType.CERTIFICATE_REFUSED: (
+        "refused a TLS certificate to {target}",
+        "refused a TLS certificate to {target}",
+    ),
     EventType.KEY_CREATED: ("created a key ({purpose})", "could not create a key ({purpose})"),
     EventType.KEY_LOADED: ("loaded a key ({purpose})", "could not load a key ({purpose})"),
     EventType.KEY_DESTROYED: ("destroyed a key ({purpose})", "could not destroy a key ({purpose})"),

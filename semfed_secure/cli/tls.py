@@ -14,10 +14,11 @@ from semfed_secure.cli.output import JsonOption, emit
 from semfed_secure.clock import SystemClock, to_iso
 from semfed_secure.crypto.key_files import read_passphrase
 from semfed_secure.errors import ConfigurationError
-from semfed_secure.identity.federation_files import FederationDirectory
+from semfed_secure.federation.certificates import issue_certificate
+from semfed_secure.federation.office import open_office
 from semfed_secure.identity.files import read_bounded
 from semfed_secure.identity.tls import MAX_PEM_BYTES, member_uri
-from semfed_secure.identity.tls_files import CA_FILE, CERTIFICATE_FILE, KEY_FILE, Wanted, issue_tls
+from semfed_secure.identity.tls_files import CA_FILE, CERTIFICATE_FILE, KEY_FILE, Wanted
 from semfed_secure.ids import MemberId
 
 
@@ -34,6 +35,9 @@ def issue(
         Path | None,
         typer.Option("--request", help="A certificate request (PEM) for a P-256 key that the member made itself."),
     ] = None,
+    as_client: Annotated[
+        bool, typer.Option("--as-client", help="For a member that is server and client: its certificate as a client.")
+    ] = False,
     valid_days: Annotated[
         int, typer.Option("--valid-days", min=1, max=397, help="Days until another one is needed.")
     ] = 90,
@@ -45,37 +49,48 @@ def issue(
         Path | None,
         typer.Option("--key-passphrase-file", help="Holds the passphrase of the member's key. Else the same one."),
     ] = None,
+    root_passphrase_file: Annotated[
+        Path | None,
+        typer.Option("--root-passphrase-file", help="Holds that of a root key; it opens the log. Else the same one."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Issue a member a TLS certificate; the first one also makes the federation's TLS authority."""
-    now = SystemClock().now()
-    passphrase = read_passphrase(passphrase_file, os.environ)
-    roster = FederationDirectory(directory).roster(now=now)
-    ends = issue_tls(
-        directory,
-        Wanted(
-            member_id=MemberId(member),
-            valid_for=timedelta(days=valid_days),
-            dns_names=dns or (),
-            addresses=[_address(text) for text in ip or ()],
-            request=None if request is None else read_bounded(request, MAX_PEM_BYTES),
-        ),
-        out,
-        roster=roster,
-        passphrase=passphrase,
-        key_passphrase=read_passphrase(key_passphrase_file, os.environ) if key_passphrase_file else passphrase,
-        now=now,
+    """Issue a member a TLS certificate; the first one also makes the federation's TLS authority. The root logs both."""
+    clock = SystemClock()
+    passphrase = _passphrase(passphrase_file)
+    of_root = _passphrase(root_passphrase_file, default=passphrase)
+    of_key = _passphrase(key_passphrase_file, default=passphrase)
+    wanted = Wanted(
+        member_id=MemberId(member),
+        valid_for=timedelta(days=valid_days),
+        dns_names=dns or (),
+        addresses=[_address(text) for text in ip or ()],
+        as_client=as_client,
+        request=None if request is None else read_bounded(request, MAX_PEM_BYTES),
     )
+    with open_office(directory, passphrases=[of_root], clock=clock) as office:
+        ends = issue_certificate(
+            office, directory, wanted, out, passphrase=passphrase, key_passphrase=of_key, now=clock.now()
+        )
+        federation = office.directory.root.federation
     document = {
         "member": member,
-        "uri": member_uri(roster.federation, MemberId(member)),
+        "uri": member_uri(federation, wanted.member_id),
         "certificate": str(out / CERTIFICATE_FILE),
         "key": None if request else str(out / KEY_FILE),
         "ca": str(directory / CA_FILE),
         "valid_until": to_iso(ends),
     }
-    said = f"{document['uri']}, until {document['valid_until']}: {document['certificate']}"
-    emit(document, as_json=as_json, text=f"{said}\nEverybody believes {document['ca']}")
+    emit(document, as_json=as_json, text=_said(document))
+
+
+def _said(document: dict[str, str | None]) -> str:
+    issued = f"{document['uri']}, until {document['valid_until']}: {document['certificate']}"
+    return f"{issued}\nEverybody believes {document['ca']}"
+
+
+def _passphrase(file: Path | None, *, default: bytes | None = None) -> bytes:
+    return default if file is None and default is not None else read_passphrase(file, os.environ)
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:

@@ -21,14 +21,19 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from semfed_secure.crypto.private import Secret, Undisclosed
 from semfed_secure.errors import ConfigurationError
+from semfed_secure.ids import sha256
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from semfed_secure.ids import Digest
+
 Address: TypeAlias = IPv4Address | IPv6Address
 CLOCKS_DIFFER = timedelta(minutes=5)
 """A certificate is valid this long before it was made, for those whose clock is behind."""
+
+_EXPECTED = "the right passphrase, and the TLS authority's own key, were expected"
 
 
 class Purpose(Enum):
@@ -90,37 +95,41 @@ class Authority(Undisclosed):
         return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
-def new_authority(name: str, passphrase: bytes, *, now: datetime, valid_for: timedelta) -> tuple[bytes, bytes]:
-    """A new authority: its certificate, PEM, and its key, PEM, encrypted under ``passphrase``."""
+def authority_certificate(name: str, key: bytes, passphrase: bytes, *, now: datetime, valid_for: timedelta) -> bytes:
+    """The certificate, PEM, of a new authority with a key that `new_key` made.
+
+    Raises:
+        ConfigurationError: ``SF121`` wrong passphrase, or a damaged file.
+    """
     hidden = Secret(passphrase)
     del passphrase
-    key = ec.generate_private_key(ec.SECP256R1())
+    opened = _opened(key, hidden)
     certificate = (
-        _builder(name, key.public_key(), now, now + valid_for)
+        _builder(name, opened.public_key(), now, now + valid_for)
         .issuer_name(_common_name(name))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(signs_certificates=True), critical=True)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(opened.public_key()), critical=False)
+        .sign(opened, hashes.SHA256())
     )
-    return certificate.public_bytes(serialization.Encoding.PEM), _sealed(key, hidden)
+    return certificate.public_bytes(serialization.Encoding.PEM)
 
 
 def open_authority(certificate: bytes, key: bytes, passphrase: bytes) -> Authority:
-    """Open what `new_authority` made.
+    """Open an authority: its certificate and its key.
 
     Raises:
         ConfigurationError: ``SF121`` wrong passphrase, a damaged file, or a key of another certificate.
     """
     hidden = Secret(passphrase)
     del passphrase
+    opened = _opened(key, hidden)
     try:
-        opened = serialization.load_pem_private_key(key, hidden.reveal())
         read = x509.load_pem_x509_certificate(certificate)
-    except (ValueError, TypeError):
-        opened, read = None, None
-    if not isinstance(opened, ec.EllipticCurvePrivateKey) or read is None or opened.public_key() != read.public_key():
-        raise ConfigurationError("SF121", "the right passphrase, and the TLS authority's own key, were expected")
+    except ValueError:
+        read = None
+    if read is None or opened.public_key() != read.public_key():
+        raise ConfigurationError("SF121", _EXPECTED)
     return Authority(read, opened)
 
 
@@ -162,6 +171,21 @@ def term_of(certificate: bytes) -> tuple[datetime, datetime]:
     except ValueError:
         raise ConfigurationError("SF124", "a certificate in PEM was expected") from None
     return read.not_valid_before_utc, read.not_valid_after_utc
+
+
+def fingerprint(certificate: bytes) -> Digest:
+    """The SHA-256 digest by which tools name a certificate (PEM)."""
+    return sha256(x509.load_pem_x509_certificate(certificate).public_bytes(serialization.Encoding.DER))
+
+
+def _opened(key: bytes, passphrase: Secret) -> ec.EllipticCurvePrivateKey:
+    try:
+        opened = serialization.load_pem_private_key(key, passphrase.reveal())
+    except (ValueError, TypeError):
+        opened = None
+    if not isinstance(opened, ec.EllipticCurvePrivateKey):
+        raise ConfigurationError("SF121", _EXPECTED)
+    return opened
 
 
 def _builder(name: str, key: ec.EllipticCurvePublicKey, now: datetime, until: datetime) -> x509.CertificateBuilder:

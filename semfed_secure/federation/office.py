@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
     from pathlib import Path
 
+    from semfed_secure.audit.events import Event
     from semfed_secure.clock import Clock, Randomness
     from semfed_secure.crypto.keys import SigningKey
     from semfed_secure.identity.records import MemberRecord
@@ -70,6 +71,10 @@ class RootOffice:
     def directory(self) -> FederationDirectory:
         """The root's files."""
         return self._directory
+
+    def note(self, event: Event) -> None:
+        """Write one entry of its own, about what the root did besides rosters."""
+        self._audit.append(event)
 
     def invite(
         self,

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from semfed_secure.crypto.certificates import new_authority, open_authority
+from semfed_secure.crypto.certificates import authority_certificate, new_key, open_authority
 from semfed_secure.crypto.external import ExternalPart
 from semfed_secure.crypto.keys import OpeningKey, SigningKey, Suite
 from semfed_secure.crypto.log_keys import LogSigningKey
@@ -24,6 +24,8 @@ from tests.secrets_held import bases, holders
 
 MATERIAL = b"\xf5material-that-nobody-may-see\xf6\xf7\xf8"
 _NOW = datetime(2026, 11, 22, tzinfo=UTC)
+_KEY = new_key(MATERIAL)[1]
+_CERTIFICATE = authority_certificate("north", _KEY, MATERIAL, now=_NOW, valid_for=timedelta(days=9))
 HOLDERS = {
     "signing": SigningKey.from_secret(Suite.HYBRID_PQ, MATERIAL * 2),
     "signing_p256": SigningKey.from_secret(Suite.NIST_P256, MATERIAL),
@@ -31,7 +33,7 @@ HOLDERS = {
     "opening_p256": OpeningKey.from_seed(MATERIAL, Suite.NIST_P256),
     "part": SoftwarePart.from_seed(Algorithm.ML_DSA_65, MATERIAL),
     "p256": P256PrivateKey.from_private_bytes(MATERIAL),
-    "authority": open_authority(*new_authority("north", MATERIAL, now=_NOW, valid_for=timedelta(days=9)), MATERIAL),
+    "authority": open_authority(_CERTIFICATE, _KEY, MATERIAL),
     "log": LogSigningKey("north", MATERIAL, MATERIAL),
     "secret": Secret(MATERIAL),
     "stream": ChaChaStream(fixed_key_for_test_vectors=MATERIAL),

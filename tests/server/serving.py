@@ -77,6 +77,7 @@ class Authority:
                 roster=verify_roster(roster_file(), root=root()[0], now=NOW, last_sequence=0),
                 passphrase=PASSPHRASE,
                 key_passphrase=PASSPHRASE,
+                note=lambda _: None,
                 now=SystemClock().now() - timedelta(days=days_ago),
             )
         return out
