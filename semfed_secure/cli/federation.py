@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,18 +12,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from semfed_secure.cli import tls
-from semfed_secure.cli.output import JsonOption, emit, printable, table
-from semfed_secure.clock import SystemClock, SystemRandomness, from_ms, to_iso
+from semfed_secure.cli.output import JsonOption, emit, note, printable, table
+from semfed_secure.clock import SystemClock, SystemRandomness, from_ms, to_iso, to_ms
 from semfed_secure.crypto.key_files import read_passphrase
 from semfed_secure.crypto.keys import Suite
+from semfed_secure.errors import ExitCode, PeerError
 from semfed_secure.federation.office import found_office, open_office
-from semfed_secure.identity.enrolment import MAX_APPLICATION_BYTES, Invitee
+from semfed_secure.identity.enrolment import MAX_APPLICATION_BYTES, Invitee, read_application
 from semfed_secure.identity.federation_files import ROOT_FILE, ROSTER_FILE, FederationDirectory
 from semfed_secure.identity.files import read_bounded, write_private
 from semfed_secure.identity.records import Role
 from semfed_secure.ids import FederationId, MemberId, hex_digest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from semfed_secure.identity.records import MemberRecord
@@ -131,6 +135,7 @@ def add_member(
         bool,
         typer.Option("--without-token", help="Take a bare member.record whose key ids you compared in person."),
     ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask at a terminal before it is signed.")] = False,
     valid_days: ValidDays = 90,
     root_key: RootKeys = None,
     passphrase_file: PassphraseFiles = None,
@@ -139,13 +144,31 @@ def add_member(
     """Sign a new roster with these members in it; a known member's new record needs a higher sequence."""
     federation, passphrases = FederationDirectory(directory), _passphrases(passphrase_file)
     submitted = [read_bounded(path, MAX_APPLICATION_BYTES) for path in record]
+    if not yes and _interactive():
+        _ask(federation.newest(), submitted)
     keys = federation.open_keys(passphrases, files=root_key or ())
     with open_office(directory, passphrases=passphrases, clock=SystemClock()) as office:
         members = office.enrol(submitted, keys=keys, valid_for=timedelta(days=valid_days), without_token=without_token)
     document = _describe(federation, directory) | {"added": [member.member_id for member in members]}
     lines = [f"Added {m.member_id} ({', '.join(sorted(m.roles))}, {m.jurisdiction})." for m in members]
-    lines.append(f"Roster {document['sequence']} is in force until {document['expires_at']}: {document['roster_file']}")
-    emit(document, as_json=as_json, text="\n".join(lines))
+    emit(document, as_json=as_json, text="\n".join([*lines, _in_force(document)]))
+
+
+@app.command()
+def renew(
+    directory: Directory,
+    valid_days: ValidDays = 90,
+    root_key: RootKeys = None,
+    passphrase_file: PassphraseFiles = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Sign a new roster with the same members and a new term; also when the one before has expired."""
+    federation, passphrases = FederationDirectory(directory), _passphrases(passphrase_file)
+    keys = federation.open_keys(passphrases, files=root_key or ())
+    with open_office(directory, passphrases=passphrases, clock=SystemClock()) as office:
+        office.renew(keys=keys, valid_for=timedelta(days=valid_days))
+    document = _describe(federation, directory)
+    emit(document, as_json=as_json, text=_in_force(document))
 
 
 @app.command()
@@ -176,10 +199,10 @@ def revoke(
 
 @app.command()
 def roster(directory: Directory, as_json: JsonOption = False) -> None:
-    """Verify the newest roster and show who is a member."""
+    """Verify the newest roster, also an expired one, and show who is a member."""
     now = SystemClock().now()
     federation = FederationDirectory(directory)
-    verified = federation.roster(now=now)
+    verified = federation.newest()
     document = _describe(federation, directory)
     emit(
         document
@@ -189,7 +212,8 @@ def roster(directory: Directory, as_json: JsonOption = False) -> None:
         },
         as_json=as_json,
         text=lambda: (
-            f"{document['federation']}, roster {document['sequence']}, until {document['expires_at']}\n\n"
+            f"{document['federation']}, roster {document['sequence']}, until {document['expires_at']}"
+            f"{', EXPIRED: renew it' if document['expired'] else ''}\n\n"
             + table(
                 ("member", "roles", "jurisdiction", "domain", "valid until", "status"),
                 [_row(_member(verified, record, now)) for record in verified.records],
@@ -200,6 +224,41 @@ def roster(directory: Directory, as_json: JsonOption = False) -> None:
             )
         ),
     )
+
+
+def _interactive() -> bool:
+    return sys.stdin.isatty()
+
+
+def _ask(standing: Roster, submitted: Sequence[bytes]) -> None:
+    """Show what each record claims beside the member's record before, and let a person say no."""
+    for data in submitted:
+        with suppress(PeerError):  # refused, and logged, when it is enrolled
+            _show(read_application(data).member, standing)
+    if not typer.confirm("Sign a roster with this in it?", err=True):
+        raise typer.Exit(ExitCode.INTERRUPTED)
+
+
+def _show(member: MemberRecord, standing: Roster) -> None:
+    known = [record for record in standing.records if record.member_id == member.member_id]
+    note(f"{member.member_id}: " + ("a member already" if known else "not a member before"))
+    before = _facts(known[0]) if known else {}
+    for name, value in _facts(member).items():
+        changed = f" (before: {before[name]})" if before.get(name, value) != value else ""
+        note(printable(f"  {name}: {value}{changed}"))
+
+
+def _facts(record: MemberRecord) -> dict[str, str]:
+    return {
+        "roles": ", ".join(sorted(record.roles)),
+        "domain": record.domain,
+        "jurisdiction": record.jurisdiction,
+        "suite": record.suite.value,
+        "sequence": str(record.sequence),
+        "valid until": to_iso(from_ms(record.valid_until_ms)),
+        "signing keys": ", ".join(key.key_id for key in record.signing_keys),
+        "log key": record.log_key,
+    }
 
 
 def _passphrases(files: list[Path] | None) -> list[bytes]:
@@ -244,7 +303,7 @@ def _status(roster: Roster, record: MemberRecord, now: datetime) -> str:
 
 
 def _describe(federation: FederationDirectory, directory: Path) -> dict[str, object]:
-    roster = federation.roster(now=SystemClock().now())
+    roster = federation.newest()
     return {
         "federation": roster.federation,
         "root_digest": hex_digest(federation.root.digest),
@@ -255,4 +314,9 @@ def _describe(federation: FederationDirectory, directory: Path) -> dict[str, obj
         "roster_digest": hex_digest(roster.digest),
         "sequence": roster.sequence,
         "expires_at": to_iso(from_ms(roster.expires_at_ms)),
+        "expired": to_ms(SystemClock().now()) >= roster.expires_at_ms,
     }
+
+
+def _in_force(document: dict[str, object]) -> str:
+    return f"Roster {document['sequence']} is in force until {document['expires_at']}: {document['roster_file']}"

@@ -55,7 +55,7 @@ _NEWEST = "roster/newest"
 
 
 class RootOffice:
-    """Invites, enrols, rotates and revokes.
+    """Invites, enrols, rotates, renews and revokes.
 
     Guarantee: a roster and the entries about it are stored in one transaction before the roster is published, so no
     roster is ever handed out that the root's log does not know, and none is lost by a crash in between.
@@ -146,6 +146,18 @@ class RootOffice:
             self._store(tx, signed, keys)
         self._directory.publish(signed)
         return number, revocation
+
+    def renew(self, *, keys: Sequence[SigningKey], valid_for: timedelta) -> None:
+        """Sign a roster with the same records and revocations, in force from now on.
+
+        Raises:
+            PeerError: ``SF322`` too few ``keys``.
+        """
+        with self._database.transaction() as tx:
+            self._publish_stored(tx)
+            signed = self._directory.renewed(keys=keys, now=self._clock.now(), valid_for=valid_for)
+            self._store(tx, signed, keys)
+        self._directory.publish(signed)
 
     def _vouched(
         self, tx: Transaction, application: Application, roster: Roster, now: datetime, *, without_token: bool

@@ -222,6 +222,15 @@ class FederationDirectory:
         revocation = Revocation(member_id, present[0].sequence, to_ms(now), reason)
         return self._sign(roster, records, (*roster.revocations, revocation), keys, now, valid_for)
 
+    def renewed(self, *, keys: Sequence[SigningKey], now: datetime, valid_for: timedelta) -> SignedRoster:
+        """Sign a roster with the same records and revocations, and a new term.
+
+        Raises:
+            PeerError: ``SF322`` the present roster does not verify.
+        """
+        roster, records = self._present()
+        return self._sign(roster, records, roster.revocations, keys, now, valid_for)
+
     def publish(self, signed: SignedRoster) -> None:
         """Put a signed roster into the history and hand it out; again, nothing happens.
 

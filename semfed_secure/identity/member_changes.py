@@ -10,7 +10,7 @@ from semfed_secure.crypto.key_files import save_key
 from semfed_secure.crypto.private import Secret
 from semfed_secure.errors import ConfigurationError
 from semfed_secure.identity.enrolment import make_request
-from semfed_secure.identity.files import make_private_directory, read_bounded, refuse_existing, write_new
+from semfed_secure.identity.files import make_private_directory, read_bounded, refuse_existing, replace_file, write_new
 from semfed_secure.identity.member_files import (
     LOG_FILE,
     OPENING_FILE,
@@ -40,15 +40,15 @@ class Terms:
 
 
 def write_request(directory: Path, token: bytes) -> Path:
-    """Bind the record in a key directory to a token of the federation root; give the file to send.
+    """Bind the record in a key directory to a token of the federation root, anew if need be; give the file to send.
 
     Raises:
-        ConfigurationError: ``SF102`` there is no record; ``SF104`` not a token; ``SF123`` a request is there already.
+        ConfigurationError: ``SF102`` there is no record; or the request cannot be written; ``SF104`` not a token.
         PeerError: ``SF331`` the record does not verify.
     """
     record = read_bounded(directory / RECORD_FILE, MAX_RECORD_BYTES)
     verify_record(record)
-    write_new(directory / REQUEST_FILE, make_request(record, token))
+    replace_file(directory / REQUEST_FILE, make_request(record, token))
     return directory / REQUEST_FILE
 
 

@@ -22,9 +22,12 @@ from semfed_secure.client.transport import HttpTransport
 from semfed_secure.crypto.key_files import save_key
 from semfed_secure.crypto.log_keys import LogSigningKey
 from semfed_secure.errors import PeerError
+from semfed_secure.federation.office import DATABASE_FILE
 from semfed_secure.server.config import load_server_config
 from semfed_secure.server.http import create_app
 from semfed_secure.server.service import open_service
+from semfed_secure.storage import Database
+from semfed_secure.storage.pin_rows import set_pin_once
 from semfed_secure.testing import LocalFederation, SiteSettings
 from semfed_secure.testing.federation import PASSPHRASE
 from tests.client.world import CANDIDATES, PROMPTS, TEXTS, TRUTH, records
@@ -100,7 +103,7 @@ class Finished:
 
             class InProcess(HttpTransport):
                 @classmethod
-                def to(cls, server: ServerSection) -> InProcess:
+                def to(cls, server: ServerSection, _uri: str) -> InProcess:
                     client = TestClient(app, raise_server_exceptions=False)
                     return cls(server.url, client=client, sleep=lambda _: None)
 
@@ -120,6 +123,8 @@ def finish(root: Path, monkeypatch: pytest.MonkeyPatch) -> Finished:
     save_key(root / "log-1.key", LogSigningKey.generate("test-federation/root"), PASSPHRASE)
     (root / "rosters").mkdir()
     shutil.copy(root / "roster", root / "rosters" / "0000001")
+    with Database.open(root / DATABASE_FILE, kind="root") as database, database.transaction() as tx:
+        set_pin_once(tx, "roster/newest", (root / "roster").read_bytes())
     tiny.write_model(root / "model")
     (root / "server.toml").write_text(SERVER_FILE)
     rows = [{"id": prompt.id, "prompt": prompt.text} for prompt in PROMPTS.prompts]
@@ -129,7 +134,8 @@ def finish(root: Path, monkeypatch: pytest.MonkeyPatch) -> Finished:
         file.write(MODEL_SETTINGS)
     _write_lines(local.site(SITE) / "records.jsonl", [asdict(record) for record in records(SITE)])
     finished = Finished(root)
-    invite = ("federation", "invite", "{root}", "hill", "--out", "{root}/token")
+    granted = ("--role", "client", "--domain", "hill.example", "--jurisdiction", "US")
+    invite = ("federation", "invite", "{root}", "hill", *granted, "--out", "{root}/token")
     finished.done(*invite, "--passphrase-file", "{root}/passphrase")
     _take_the_rounds(finished, monkeypatch)
     return finished

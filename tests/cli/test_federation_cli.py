@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
+from datetime import timedelta
+from io import StringIO
 from typing import TYPE_CHECKING
 
 import pytest
 
 from semfed_secure import cli
+from semfed_secure.cli import federation
+from semfed_secure.clock import FixedClock, SystemClock
 from semfed_secure.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -293,6 +298,55 @@ def test_a_token_file_that_is_none_or_open_to_others_is_refused(home, semfed, co
     (home / "token").chmod(mode)
     assert semfed("keys enrol north --token-file token --json")[1]["error"]["code"] == code
     assert not (home / "north/enrolment.request").exists()
+
+
+def test_a_second_token_makes_a_second_request(home, semfed) -> None:
+    """The first token expired: the request is made anew, in its place."""
+    found(semfed)
+    request = invited(semfed, "north", "north")
+    first = (home / request).read_bytes()
+    semfed(f"federation invite root north {client('north')} --out second.token {WITH}")
+    status, document, _ = semfed("keys enrol north --token-file second.token --json")
+    assert (status, document["request_file"]) == (ExitCode.OK, request)
+    assert (home / request).read_bytes() != first
+    assert semfed(f"federation add-member root {request} {WITH} --json")[1]["added"] == ["north"]
+
+
+def test_an_expired_roster_is_shown_and_renewed(home, semfed, monkeypatch) -> None:
+    """The root sees what expired, in text and JSON, and renews it by one command."""
+    found(semfed)
+    semfed(f"federation add-member root {invited(semfed, 'north', 'north')} {WITH}")
+    assert semfed("federation roster root --json")[1]["expired"] is False
+    later = FixedClock(SystemClock().now() + timedelta(days=100))
+    monkeypatch.setattr(federation, "SystemClock", lambda: later)
+    status, roster, _ = semfed("federation roster root --json")
+    assert (status, roster["expired"], roster["members"][0]["member"]) == (ExitCode.OK, True, "north")
+    assert ", EXPIRED" in semfed("federation roster root")[1]["text"]
+    status, renewed, _ = semfed(f"federation renew root {WITH} --json")
+    assert (status, renewed["sequence"], renewed["expired"]) == (ExitCode.OK, 3, False)
+    assert semfed("federation roster root --json")[1]["members"][0]["member"] == "north"
+
+
+def test_what_changes_is_shown_before_it_is_signed(home, semfed, monkeypatch) -> None:
+    """The new record's facts beside the standing one's; whoever says no at a terminal signs nothing."""
+    found(semfed)
+    add = f"federation add-member root {invited(semfed, 'north', 'north')} {WITH}"
+    monkeypatch.setattr(federation, "_interactive", lambda: True)
+    monkeypatch.setattr(sys, "stdin", StringIO("n\n"))
+    status, _, shown = semfed(add)
+    assert status == ExitCode.INTERRUPTED
+    assert "north: not a member before" in shown
+    assert all(f"{name}: {value}" in shown for name, value in (("roles", "client"), ("domain", "north.example")))
+    assert semfed("federation roster root --json")[1]["sequence"] == 1
+    assert semfed(f"{add} --yes")[0] == ExitCode.OK
+    new = f"{MEMBER} --member north --role client --role auditor --out new --sequence 2".replace("US-CA", "DE")
+    semfed(new)
+    monkeypatch.setattr(sys, "stdin", StringIO("y\n"))
+    status, _, shown = semfed(f"federation add-member root new/member.record --without-token {WITH}")
+    assert status == ExitCode.OK
+    assert "roles: auditor, client (before: client)" in shown
+    assert "jurisdiction: DE (before: US-CA)" in shown
+    assert "domain: north.example\n" in shown
 
 
 def test_a_root_that_replaces_another_begins_above_its_rosters(home, semfed) -> None:

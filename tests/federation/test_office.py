@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from semfed_secure.audit.sources import open_source, read_entries
 from semfed_secure.audit.verify import verify_log
-from semfed_secure.clock import FixedClock, SystemRandomness
+from semfed_secure.clock import FixedClock, SystemRandomness, to_ms
 from semfed_secure.crypto.keys import OpeningKey, SigningKey
 from semfed_secure.crypto.log_keys import LogSigningKey
 from semfed_secure.errors import ConfigurationError, IntegrityError, SemfedError
@@ -259,6 +259,23 @@ def test_no_record_takes_the_sequences_away_from_those_after_it(office) -> None:
     request = office.request(office.invite(), sequence=1_000_001)
     assert office.refused(request) == "SF331"
     assert office.enrol(office.request(office.invite(), directory="most", sequence=1_000_000)) == ["north"]
+
+
+def test_an_expired_roster_is_renewed_with_everything_in_it(office) -> None:
+    """Also when all records have ended; the next sequence, a new term, an entry."""
+    for name in ("north", "south"):
+        office.enrol(office.request(office.invite(name), name))
+    with office.open() as opened:
+        opened.revoke("south", reason="left", keys=office.keys, valid_for=DAY)
+    before = office.roster()
+    office.clock.advance(timedelta(days=400).total_seconds())
+    with office.open() as opened:
+        opened.renew(keys=office.keys, valid_for=30 * DAY)
+    after = office.roster()
+    assert (after.records, after.revocations) == (before.records, before.revocations)
+    assert after.sequence == before.sequence + 1
+    assert after.expires_at_ms == to_ms(office.clock.now() + 30 * DAY)
+    assert office.log()[-1][0] == "roster.signed"
 
 
 def test_a_log_key_belongs_to_one_member(office) -> None:
