@@ -20,7 +20,7 @@ from semfed_secure.ids import FederationId, MemberId, RoundId
 from semfed_secure.server.config import LimitsSection, TlsSection
 from semfed_secure.server.http import process
 from tests.server.serving import Authority, listening
-from tests.server.world import World, post
+from tests.server.world import World, post, roster_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,6 +98,22 @@ def test_a_certificate_that_names_no_member_of_this_federation_reads_nothing(
     with client(url, ours, ours.files(ours.issue_for(uri))) as transport, pytest.raises(PeerError) as caught:
         transport.roster()
     assert caught.value.fields["server_code"] == "SF346"
+
+
+def test_a_member_reads_nothing_once_it_is_revoked(world: World, ours: Authority, url: str) -> None:
+    """SF306 from the next request on, whatever its certificate says; one that never was a member likewise."""
+    own = ours.files(ours.issue("bay"))
+    with client(url, ours, own) as transport:
+        assert transport.roster()
+        world.publish_roster(roster_file(sequence=2, revoked=("bay",)))
+        with pytest.raises(PeerError) as revoked:
+            transport.roster()
+    stranger = ours.files(ours.issue_for("semfed://hospitals/stranger"))
+    with client(url, ours, stranger) as transport, pytest.raises(PeerError) as unknown:
+        transport.roster()
+    assert (revoked.value.fields["server_code"], unknown.value.fields["server_code"]) == ("SF306", "SF306")
+    with client(url, ours, ours.files(ours.issue("hill"))) as transport:
+        assert transport.roster()
 
 
 def test_a_member_is_held_to_its_own_rate(tmp_path: Path, ours: Authority) -> None:

@@ -12,8 +12,11 @@ from semfed_secure.wire.cose import parse_signed, signed_limits
 from semfed_secure.wire.messages import STATEMENT_LIMITS, parse_contribution, parse_statement
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from starlette.types import Scope
 
+    from semfed_secure.identity.roster import Roster
     from semfed_secure.ids import FederationId, MemberId
 
 CERTIFICATE_NAMES = "certificate_names"
@@ -38,6 +41,20 @@ def member(scope: Scope, federation: FederationId) -> MemberId | None:
     if len(names) == 1 and (named := parse_member_uri(names[0])) is not None and named[0] == federation:
         return named[1]
     raise PeerError("SF346", f"a certificate of one member of {federation} was expected")
+
+
+def require_member(caller: MemberId, roster: Roster, *, now: datetime) -> None:
+    """Hold a certificate to the roster in force, which it may outlive.
+
+    Raises:
+        PeerError: ``SF306`` its member is unknown, out of its term, or revoked.
+    """
+    if any(
+        record.member_id == caller and record.valid_at(now) and not roster.revoked(record, at=now)
+        for record in roster.records
+    ):
+        return
+    raise PeerError("SF306", f"a certificate of a present member was expected, {caller} is none")
 
 
 def require_sender(body: bytes, caller: MemberId | None) -> None:

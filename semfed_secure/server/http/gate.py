@@ -6,6 +6,8 @@ import logging
 import math
 from typing import TYPE_CHECKING
 
+from starlette.concurrency import run_in_threadpool
+
 from semfed_secure.errors import PeerError
 from semfed_secure.server.http import callers, problems
 
@@ -57,7 +59,7 @@ class Gate:
             return
         self._inside += 1
         try:
-            await self._app(scope, receive, marking)
+            await (await _outsider(scope) or self._app)(scope, receive, marking)
         except Exception:  # a defect of ours: whatever it is, the caller gets a problem document
             _log.exception("a request failed")
             if started:
@@ -81,3 +83,17 @@ class Gate:
             # The body that may follow is not read: the connection ends.
             return problems.coded("SF347", headers={**problems.HANG_UP, "retry-after": str(math.ceil(wait))})
         return None
+
+
+async def _outsider(scope: Scope) -> JSONResponse | None:
+    """The answer to one whose certificate names nobody in the roster in force; it may read a file, so it takes room."""
+    context = scope["app"].state.service.context
+    member = callers.member(scope, context.federation) if scope["path"] not in UNMETERED else None
+    if member is None:
+        return None
+    try:
+        roster = await run_in_threadpool(context.rosters.current)
+        callers.require_member(member, roster, now=context.clock.now())
+    except PeerError as refusal:
+        return problems.coded(refusal.code, headers=problems.HANG_UP)
+    return None

@@ -115,7 +115,7 @@ def _problem(status: int, codes: list[str], may_be_plain: bool) -> dict[str, Any
 def everywhere() -> Responses:
     """What any request may be told, whatever it asks for."""
     ours = (code for code in CATALOGUE if code.startswith(OURS))
-    return refusals("SF346", "SF347", "SF348", "SF322", *ours, plain=(500,))
+    return refusals("SF306", "SF346", "SF347", "SF348", "SF322", *ours, plain=(500,))
 
 
 def merged(*parts: Mapping[int | str, dict[str, Any]]) -> Responses:
