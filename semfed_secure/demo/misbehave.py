@@ -23,7 +23,8 @@ from semfed_secure.client.session import Client, Round
 from semfed_secure.client.transport import HttpTransport, Transport
 from semfed_secure.demo.plan import SiteRole
 from semfed_secure.errors import PeerError, SemfedError
-from semfed_secure.ids import RoundId
+from semfed_secure.identity.tls import member_uri
+from semfed_secure.ids import FederationId, MemberId, RoundId
 from semfed_secure.llm.model import Progress, Record, TrainingPlan
 from semfed_secure.privacy.histogram import Vote
 from semfed_secure.units import Mechanism
@@ -106,7 +107,8 @@ class LateTransport(HttpTransport):
 def transport_for(role: SiteRole, config: SiteConfig) -> Transport:
     """How a site of this role reaches the server."""
     kinds = {SiteRole.BROKEN: DamagingTransport, SiteRole.LATE: LateTransport}
-    return kinds.get(role, HttpTransport).to(config.server)
+    server = member_uri(FederationId(config.site.federation), MemberId(config.federation.server_id))
+    return kinds.get(role, HttpTransport).to(config.server, server)
 
 
 def take_part(role: SiteRole, site_file: Path, answers: Path, rounds: Sequence[str]) -> dict[str, dict[str, str]]:
