@@ -12,6 +12,7 @@ from semfed_secure.wire.payload import MAX_TEXT_BYTES
 from semfed_secure.wire.prompts import MAX_PROMPTS
 from semfed_secure.wire.schema import (
     DIGEST,
+    MAX_EXACT,
     NAME,
     PPM,
     Message,
@@ -197,7 +198,7 @@ _RECEIPT = Message(
             3: ("round_id", NAME),
             4: ("outcome", choice(Outcome)),
             5: ("code", maybe(_CODE)),
-            6: ("log_index", whole(0, 2**63 - 1)),
+            6: ("log_index", whole(0, MAX_EXACT)),
             7: ("log_checkpoint", text(MAX_CHECKPOINT_BYTES)),
             8: ("inclusion_proof", many(octets(DIGEST_BYTES), MAX_PROOF_HASHES)),
         },
@@ -214,7 +215,7 @@ _COMMITMENTS = Message(
             2: ("manifest_digest", DIGEST),
             3: ("round_id", NAME),
             4: ("statements", many(DIGEST, MAX_MEMBERS)),
-            5: ("log_index", whole(0, 2**63 - 1)),
+            5: ("log_index", whole(0, MAX_EXACT)),
             6: ("log_checkpoint", text(MAX_CHECKPOINT_BYTES)),
             7: ("inclusion_proof", many(octets(DIGEST_BYTES), MAX_PROOF_HASHES)),
         },

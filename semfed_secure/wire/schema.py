@@ -21,9 +21,9 @@ T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)
 
 MAX_MS = 253_402_300_799_999
-MAX_EXACT = 2**53 - 1
-"""The largest sequence: an audit entry, which is JSON, holds every integer up to here."""
 """The last millisecond of the year 9999: what a `datetime` can hold."""
+MAX_EXACT = 2**53 - 1
+"""The largest sequence or place in a log: an audit entry, which is JSON, holds every integer up to here."""
 _KEY_ID = re.compile(r"sha256:[0-9a-f]{64}\Z")
 _DECIMAL = re.compile(r"(?:0|[1-9][0-9]{0,8})(?:\.[0-9]{1,40})?\Z|Infinity\Z")
 

@@ -106,6 +106,14 @@ def test_a_field_of_another_type_is_refused(name, wrong) -> None:
             assert encode(parsed) == data
 
 
+@pytest.mark.parametrize(("name", "key"), [("receipt", 6), ("commitments", 5)])
+def test_no_place_in_a_log_is_beyond_what_an_entry_holds(name, key) -> None:
+    """A site writes the place into its own log, whose integers end at 2^53 - 1."""
+    CODECS[name][1](altered(name, lambda value: value.update({key: 2**53 - 1})))
+    with pytest.raises(PeerError, match="SF302"):
+        CODECS[name][1](altered(name, lambda value: value.update({key: 2**53})))
+
+
 @pytest.mark.parametrize("name", CODECS)
 def test_every_flipped_bit_changes_the_message_or_is_refused(name) -> None:
     """No two encodings mean the same."""

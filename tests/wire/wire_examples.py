@@ -248,7 +248,7 @@ receipts = st.one_of(
         round_id=names,
         outcome=st.just(outcome),
         code=code,
-        log_index=st.integers(0, 2**63 - 1),
+        log_index=st.integers(0, 2**53 - 1),
         log_checkpoint=texts,
         inclusion_proof=st.lists(digests, max_size=5).map(tuple),
     )
@@ -259,7 +259,7 @@ commitments = st.builds(
     manifest_digest=digests,
     round_id=names,
     statements=st.sets(digests, max_size=6).map(lambda found: tuple(sorted(found))),
-    log_index=st.integers(0, 2**63 - 1),
+    log_index=st.integers(0, 2**53 - 1),
     log_checkpoint=texts,
     inclusion_proof=st.lists(digests, max_size=5).map(tuple),
 )
