@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from semfed_secure.client.config import SiteConfig, load_site_config
+    from semfed_secure.client.decisions import DecisionPreview
     from semfed_secure.client.learning import LearnOutcome
     from semfed_secure.client.records import LabelledPrompt, read_labelled, read_records
-    from semfed_secure.client.decisions import DecisionPreview
     from semfed_secure.client.round import VerifiedConsensus
     from semfed_secure.client.session import Client, Round
     from semfed_secure.client.training import TrainOutcome
