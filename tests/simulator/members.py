@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -91,9 +92,9 @@ class Liar(Honest):
             yield Phase.CLOSED
             seat.collect(round_id, self.knows)
 
+    @abstractmethod
     def lie(self, seat: Seat, round_id: RoundId, body: bytes) -> Iterator[Phase]:
         """What happens instead of posting ``body`` once."""
-        raise NotImplementedError
 
 
 class Silent(Liar):

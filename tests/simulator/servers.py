@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar
@@ -91,9 +92,9 @@ class _AnotherRoster(Mischief):
         self._shown += 1
         return super().roster() if self._shown == 1 else self.other()
 
+    @abstractmethod
     def other(self) -> bytes:
         """What is shown later."""
-        raise NotImplementedError
 
 
 class OldRoster(_AnotherRoster):

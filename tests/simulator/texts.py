@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -118,9 +119,9 @@ class _OtherCommitments(Mischief):
         other = replace(commitments, statements=tuple(sorted(self.other(list(commitments.statements)))))
         return sign(MessageType.COMMITMENTS, encode_commitments(other), self.world.federation.context.keys.signing)
 
+    @abstractmethod
     def other(self, statements: list) -> list:  # type: ignore[type-arg]
         """What it is made to hold."""
-        raise NotImplementedError
 
 
 class LeavingOut(_OtherCommitments):
