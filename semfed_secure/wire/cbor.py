@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn, TypeAlias
+from typing import NoReturn, TypeAlias
 
 import cbor2
 
@@ -20,6 +20,7 @@ Value: TypeAlias = "int | bytes | str | bool | Sequence[Value] | Mapping[int, Va
 _UINT, _NEGATIVE, _BYTES, _TEXT, _ARRAY, _MAP, _TAG = range(7)
 # Bytes of each wider argument, and the smallest that may use them: RFC 8949 4.2.1 asks for the shortest head.
 _ARGUMENTS = {24: (1, 24), 25: (2, 1 << 8), 26: (4, 1 << 16), 27: (8, 1 << 32)}
+_MIDDLE_TEXT = 0x79
 _SIMPLE_VALUES = frozenset({0xF4, 0xF5, 0xF6})  # false, true, null
 _AS_THEY_ARE = frozenset({str, bytes, bool, type(None)})
 MAX_INTEGER = (1 << 64) - 1
@@ -52,7 +53,8 @@ def encode(value: Value) -> bytes:
         TypeError: A float, a tag, a set, a mixed-key map, or any other type that is not a `Value`.
         ValueError: An integer beyond 64 bits, a map of more than `MAX_MAP_PAIRS`, or text that is not UTF-8.
     """
-    return cbor2.dumps(_ordered(value))
+    # Of whole numbers, and of texts, the shorter encoding is also the bytewise lesser: the order of `canonical`.
+    return cbor2.dumps(_checked(value), canonical=True)
 
 
 def decode(data: bytes, *, limits: Limits) -> Value:
@@ -80,7 +82,8 @@ def decode(data: bytes, *, limits: Limits) -> Value:
         value: Value = cbor2.loads(data)
     except (cbor2.CBORDecodeError, UnicodeDecodeError):
         _malformed("text that is not UTF-8")
-    if encode(value) != data:  # the scanner should leave nothing for this to catch; it is the definition
+    # The scanner should leave nothing for this to catch; it is the definition.
+    if cbor2.dumps(value, canonical=True) != data:
         _malformed("an encoding that is not deterministic")
     return value
 
@@ -89,46 +92,34 @@ def _malformed(defect: str) -> NoReturn:
     raise PeerError("SF302", f"deterministic CBOR was expected, got {defect}", defect=defect) from None
 
 
-def _ordered(value: Value) -> Value:
-    """``value`` with every map in key order and every type checked."""
-    if type(value) in _AS_THEY_ARE:  # most of a large message: nothing to do
+def _checked(value: Value) -> Value:
+    """``value`` with every type checked; what is a subclass of a plain type becomes that type."""
+    kind = type(value)
+    if kind in _AS_THEY_ARE:
         return value
-    if isinstance(value, bytes):
-        return value
-    if isinstance(value, str):
-        return str(value)  # a StrEnum member becomes plain text
+    if isinstance(value, list | tuple):
+        return [item if type(item) in _AS_THEY_ARE else _checked(item) for item in value]
+    if isinstance(value, Mapping):
+        return _checked_map(value)
     if isinstance(value, int):
         if not -MAX_INTEGER - 1 <= value <= MAX_INTEGER:
             raise ValueError("an integer of at most 64 bits was expected")
         return int(value)
-    if isinstance(value, list | tuple):
-        return [item if type(item) in _AS_THEY_ARE else _ordered(item) for item in value]
-    if isinstance(value, Mapping):
-        return _ordered_map(value)
-    raise TypeError(f"{type(value).__name__} has no encoding here")
+    if isinstance(value, str):
+        return str(value)  # a StrEnum member becomes plain text
+    if isinstance(value, bytes):
+        return bytes(value)
+    raise TypeError(f"{kind.__name__} has no encoding here")
 
 
-def _ordered_map(value: Mapping[int, Value] | Mapping[str, Value]) -> Value:
-    kinds = {str if isinstance(key, str) else type(key) for key in value}
-    if not kinds <= {int} and not kinds <= {str}:
-        raise TypeError("map keys are all integers or all text")
+def _checked_map(value: Mapping[int, Value] | Mapping[str, Value]) -> Value:
     if len(value) > MAX_MAP_PAIRS:
         raise ValueError(f"a map of at most {MAX_MAP_PAIRS} pairs was expected")
-    plain: dict[int, Value] = {}
-    for key in sorted(value, key=_encoding_order):
-        plain[_ordered(key)] = _ordered(value[key])  # type: ignore[index, arg-type]
-    return plain
-
-
-def _encoding_order(key: Any) -> tuple[int, int | bytes]:
-    """Sorts integers, or texts, in the bytewise order of their encodings.
-
-    That is not Python's order: negative integers follow the others, downwards; a text's length stands before it.
-    """
-    if isinstance(key, str):
-        data = key.encode()
-        return len(data), data
-    return key < 0, abs(key)
+    if all(isinstance(key, str) for key in value):
+        return {str(key): _checked(item) for key, item in value.items()}
+    if all(type(key) is int and 0 <= key <= MAX_INTEGER for key in value):
+        return {int(key): _checked(item) for key, item in value.items()}
+    raise TypeError("map keys are all integers from 0 up, or all text")
 
 
 class _Scanner:
@@ -187,8 +178,16 @@ class _Scanner:
             _malformed("a container longer than its message or the limit")
         if major == _MAP:
             return self._map(count, start, depth)
+        data, last_head = self._data, self._size - 3
         for _ in range(count):
-            start = self.item(start, depth)
+            # Texts of 256 to 65535 bytes, which large messages consist of: as in `item`, without its calls.
+            if start <= last_head and data[start] == _MIDDLE_TEXT and data[start + 1] and self._items_left > 0:
+                self._items_left -= 1
+                start += 3 + (data[start + 1] << 8) + data[start + 2]
+            else:
+                start = self.item(start, depth)
+        if start > self._size:
+            _malformed("a string longer than its message")
         return start
 
     def _map(self, count: int, start: int, depth: int) -> int:
@@ -198,8 +197,8 @@ class _Scanner:
         previous = b""
         for _ in range(count):
             major = self._data[start] >> 5 if start < self._size else _UINT
-            if major == _BYTES or major > _TEXT:
-                _malformed("a map key that is neither an integer nor text")
+            if major not in {_UINT, _TEXT}:
+                _malformed("a map key that is neither an integer from 0 up nor text")
             kinds.add(major == _TEXT)
             end = self.item(start, depth)
             key = self._data[start:end]

@@ -61,7 +61,8 @@ def text(max_bytes: int, pattern: str | None = None) -> Codec[str]:
             size = len(value) if value.isascii() else len(value.encode())
         except UnicodeEncodeError:
             raise WireValueError("text without lone surrogates was expected") from None
-        _expect(size <= max_bytes, expectation)
+        if size > max_bytes:
+            raise WireValueError(f"{expectation} was expected")
         if matcher is not None:
             _expect(matcher.fullmatch(value) is not None, f"text of the form {pattern}")
         return str(value)
@@ -162,7 +163,7 @@ def many(codec: Codec[T], maximum: int, minimum: int = 0) -> Codec[tuple[T, ...]
     def unpack(value: Value) -> tuple[T, ...]:
         if not isinstance(value, list) or not minimum <= len(value) <= maximum:
             raise WireValueError(f"{expectation} were expected")
-        return tuple([codec.unpack(item) for item in value])
+        return tuple(map(codec.unpack, value))
 
     return Codec(pack, unpack)
 

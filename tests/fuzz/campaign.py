@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _STATISTIC = re.compile(r"stat::(\w+):\s+(\d+)")
-_START_SECONDS = 900
-"""Importing under instruments, and the last input, on a machine that has other work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +48,6 @@ def fuzz(name: str, *, seconds: int, runs: int) -> Outcome:
         text=True,
         errors="replace",
         check=False,
-        timeout=seconds + _START_SECONDS,
     )
     found = {key: int(value) for key, value in _STATISTIC.findall(done.stderr)}
     defect = done.returncode != 0 or "number_of_executed_units" not in found

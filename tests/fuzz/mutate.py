@@ -11,6 +11,8 @@ from typing import Any
 import cbor2
 
 _TAG_98 = b"\xd8\x62"
+_PLAIN = (int, float, str, bytes, type(None))
+_MOST_ITEMS = 20_000
 _VALUES: tuple[Any, ...] = (
     None, True, False, 0, 1, 2, 23, 24, 255, 256, 1_000, 20_000, 32_767, 32_768, 65_535, 1_000_000, 1_000_001,
     253_402_300_799_999, 253_402_300_800_000, 2**31, 2**32, 2**63 - 1, 2**63, 2**64 - 1, -1, -2, -(2**63), -(2**64),
@@ -26,11 +28,27 @@ def mutate_tree(data: bytes, seed: int) -> bytes | None:
     random = Random(seed)
     try:
         tree: Any = cbor2.loads(data[len(prefix) :])
+        _check_plain(tree)
         for _ in range(random.choice((1, 1, 1, 2, 3))):
             tree = _changed(tree, random, 0)
         return prefix + cbor2.dumps(tree, canonical=True)
     except (ValueError, TypeError, RecursionError, EOFError, cbor2.CBORError):
         return None
+
+
+def _check_plain(tree: Any) -> None:
+    """Refuse trees that `cbor2` encodes in exponential time: containers as keys, and parts shared many times over."""
+    waiting, seen = [tree], 0
+    while waiting:
+        value, seen = waiting.pop(), seen + 1
+        if seen > _MOST_ITEMS:
+            raise ValueError("more items than any message has")
+        if isinstance(value, dict) and all(isinstance(key, int | str) for key in value):
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+        elif not isinstance(value, _PLAIN):
+            raise ValueError("no tree that this protocol reads")
 
 
 def _changed(value: Any, random: Random, depth: int) -> Any:

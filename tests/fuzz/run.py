@@ -12,15 +12,17 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import faulthandler
 import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 ROOT = Path(__file__).parents[2]
 WORK = ROOT / ".fuzz"
 SECONDS_PER_INPUT, MEGABYTES = 5, 2_048
+SECONDS_TO_START = 120
+"""Importing under instruments, and the last input, on a machine that has other work."""
 INSTRUMENTED = ["semfed_secure", "yaml", "tomllib"]
 
 if TYPE_CHECKING:
@@ -50,6 +52,8 @@ def main(arguments: Sequence[str]) -> int:
 def _fuzz(name: str, seconds: int, runs: int) -> None:
     import atheris
 
+    # libFuzzer watches the target, not what changes its inputs: whatever stands still must say where.
+    faulthandler.dump_traceback_later(seconds + SECONDS_TO_START, exit=True)
     with atheris.instrument_imports(include=INSTRUMENTED, enable_loader_override=False):
         from tests.fuzz.targets import TARGETS
     target = TARGETS[name]
@@ -89,10 +93,10 @@ def _mutator(target: Target) -> Callable[[bytes, int, int], bytes]:
 
 
 def _dictionary(target: Target) -> Path:
-    with tempfile.NamedTemporaryFile("w", suffix=".dict", delete=False) as file:
-        for word in target.words:
-            file.write('"' + "".join(f"\\x{byte:02x}" for byte in word.encode("utf-8", "surrogatepass")) + '"\n')
-    return Path(file.name)
+    path = WORK / f"{target.name}.dict"
+    words = ("".join(f"\\x{byte:02x}" for byte in word.encode("utf-8", "surrogatepass")) for word in target.words)
+    path.write_text("".join(f'"{word}"\n' for word in words), encoding="utf-8")
+    return path
 
 
 if __name__ == "__main__":

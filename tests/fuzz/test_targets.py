@@ -81,3 +81,11 @@ def test_kept_forgeries_reach_the_steps_behind_the_signatures() -> None:
     lines, wanted = reached()
     assert len(wanted) > 25
     assert len(lines) >= LEAST * len(wanted), sorted(wanted - lines)
+
+
+def test_a_tree_that_takes_exponential_time_to_encode_is_not_mutated() -> None:
+    """A map as a key of a map, and a list twice in a list, 60 deep: encoding either would never end."""
+    keys = b"\xa1" * 60 + b"\x01" * 61
+    shared = b"\xd8\x1c\x82" * 60 + b"\x01\x02" + b"".join(b"\xd8\x1d\x18" + bytes([n]) for n in range(59, 0, -1))
+    assert mutate_tree(keys, 1) is None
+    assert mutate_tree(shared, 1) is None

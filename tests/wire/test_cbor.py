@@ -104,6 +104,10 @@ HOSTILE = {
     "array_of_2_to_64_items": "9bffffffffffffffff",
     "map_of_2_to_63_pairs": "bb7fffffffffffffff",
     "more_items_than_the_limit": "98c8" + "00" * 200,
+    "more_texts_than_the_limit": "83" + "9864" + "00" * 100 + "9861" + "00" * 97 + "790100" + "61" * 256,
+    "long_text_cut": "81790100" + "61" * 255,
+    "long_text_cut_inside": "8281790100" + "61" * 254 + "00",
+    "long_text_not_shortest": "817900ff" + "61" * 255,
     "nine_deep": "81" * 9 + "00",
     "thousand_deep": "81" * 1000 + "00",
     "maps_nine_deep": "a100" * 9 + "00",
@@ -111,7 +115,7 @@ HOSTILE = {
     "duplicate_text_key": "a2616100616100",
     "keys_out_of_order": "a202000100",
     "text_keys_out_of_order": "a2616200616100",
-    "negative_key_before_positive": "a220000100",
+    "negative_key": "a12000",
     "keys_of_two_kinds": "a20100616100",
     "bytes_key": "a1416100",
     "array_key": "a1800000",
@@ -204,7 +208,7 @@ VALUES = st.recursive(
     SCALARS,
     lambda inner: st.one_of(
         st.lists(inner, max_size=5),
-        st.dictionaries(st.integers(-MAX_INTEGER - 1, MAX_INTEGER), inner, max_size=5),
+        st.dictionaries(st.integers(0, MAX_INTEGER), inner, max_size=5),
         st.dictionaries(st.text(max_size=8), inner, max_size=5),
     ),
     max_leaves=20,
@@ -213,7 +217,7 @@ WIDE = Limits(max_bytes=1 << 20, max_items=10_000, max_depth=64)
 
 
 @given(VALUES)
-@example({-1: 0, 24: 1, 1000: 2, -300: 3})
+@example({1000: 2, 24: 1, 0: 3, 255: 4})
 def test_every_value_comes_back_equal_from_one_encoding(value) -> None:
     """``decode(encode(x)) == x``, and encoding again gives the same bytes."""
     data = encode(value)
@@ -221,7 +225,7 @@ def test_every_value_comes_back_equal_from_one_encoding(value) -> None:
     assert encode(decode(data, limits=WIDE)) == data
 
 
-@given(st.dictionaries(st.integers(-1000, 1000), st.integers(), max_size=8), st.randoms())
+@given(st.dictionaries(st.integers(0, 100_000), st.integers(), max_size=8), st.randoms())
 def test_the_order_of_insertion_does_not_show(mapping, random) -> None:
     """Equal maps have equal encodings."""
     mapping = {key: value % 1000 for key, value in mapping.items()}
