@@ -66,7 +66,17 @@ def test_a_request_for_a_record_without_possession_is_refused() -> None:
     refused(make_request(stranger, TOKEN))
 
 
-@pytest.mark.parametrize("token", [b"", b"short", TOKEN[:-1], TOKEN + b"A", b"*" * 43, b"\xff" * 43])
+NO_TOKENS = {
+    "empty": b"",
+    "short": b"short",
+    "shortened": TOKEN[:-1],
+    "lengthened": TOKEN + b"A",
+    "stars": b"*" * 43,
+    "not text": b"\xff" * 43,
+}
+
+
+@pytest.mark.parametrize("token", NO_TOKENS.values(), ids=NO_TOKENS.keys())
 def test_what_is_not_a_token_is_told_so(token: bytes) -> None:
     """SF104, before anything is signed."""
     with pytest.raises(ConfigurationError) as caught:
