@@ -245,7 +245,7 @@ def admit(accepted: AcceptedStatement) -> AdmittedBundle:
     """
     statement, manifest, sealed = accepted.statement, accepted.terms.manifest, accepted.contribution.sealed
     # 11. ciphertext
-    if tuple(sha256(blob) for blob in sealed) != statement.ciphertext_digests:
+    if not carries_signed_blobs(accepted.contribution, statement):
         _refuse(11, "the ciphertext that was signed was expected")
     # 12. open
     plaintext = open_sealed(sealed[0], info=statement_info(statement), key=accepted.key)
@@ -260,6 +260,11 @@ def admit(accepted: AcceptedStatement) -> AdmittedBundle:
         if text is not None:
             _check_content(text, manifest)
     return AdmittedBundle(_GATE, statement, accepted.member, payload, plaintext)
+
+
+def carries_signed_blobs(contribution: Contribution, statement: ContributionStatement) -> bool:
+    """Whether the sealed blobs are those whose digests the sender signed: step 11."""
+    return tuple(sha256(blob) for blob in contribution.sealed) == statement.ciphertext_digests
 
 
 def happening_of(contribution: Contribution, kind: OutputKind) -> RoundInput:

@@ -16,6 +16,7 @@ from semfed_secure.server.admission import (
     accept,
     admit,
     authenticate,
+    carries_signed_blobs,
     happening_of,
     read_contribution,
 )
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from semfed_secure.storage import Transaction
 
 
+DAMAGED = "SF311"
 Judged: TypeAlias = AcceptedStatement | AdmittedBundle | str
 """A commitment, a bundle, or the code for which it is refused."""
 
@@ -65,7 +67,8 @@ class Intake:
     def receive(self, round_id: RoundId, body: bytes) -> Answer:
         """Judge one posted body: a contribution, a commitment, or the payload of one that was committed to.
 
-        The same statement again gets the receipt that it got before, whenever it comes.
+        The same statement again gets the receipt that it got before, whenever it comes. Where its blobs came damaged,
+        the true ones are judged while the round is open: whoever damages them uses up nothing of the sender's.
 
         Raises:
             PeerError: ``SF301`` to ``SF307``; ``SF309`` for a member that used up its attempts; ``SF311`` for a payload
@@ -78,7 +81,7 @@ class Intake:
             unverified = read_contribution(body, admission)
             with self._context.database.snapshot() as tx:
                 answered = round_rows.read_contribution(tx, round_id, unverified.statement.digest)
-            if answered is not None and not _opens(unverified, answered, admission):
+            if answered is not None and not _waits_for(unverified, answered, admission):
                 return _stored(answered)
             authentic = authenticate(unverified, admission)
             if answered is None:
@@ -126,18 +129,19 @@ class Intake:
         with self._context.database.transaction() as tx:
             stands = round_rows.standing_contribution(tx, statement.round_id, statement.sender)
             answered = round_rows.read_contribution(tx, statement.round_id, statement.digest)
-            waits = answered is not None and answered.outcome == "committed"
-            opened = waits and not isinstance(judged, AcceptedStatement)
-            if answered is not None and not opened:  # another thread judged the same bytes
+            news = judged != DAMAGED and not isinstance(judged, AcceptedStatement)
+            settles = news and answered is not None and _is_open_question(answered)
+            if answered is not None and not settles:  # another thread judged the same bytes
                 return _stored(answered)
             self._check_still_open(tx, authentic)
-            if stands is not None and not opened and not isinstance(judged, str):
+            another = stands is not None and stands.statement_digest != statement.digest
+            if another and not isinstance(judged, str):
                 judged = "SF309"  # another thread took another contribution of this member
             outcome, code = _outcome(judged)
             receipt = answer(tx, self._context, statement, outcome, code)
             row = _row(authentic, judged, receipt)
-            if opened:
-                round_rows.settle_commitment(tx, row)
+            if settles:
+                round_rows.settle_contribution(tx, row)
             else:
                 round_rows.insert_contribution(tx, row)
         return _stored(row)
@@ -151,10 +155,19 @@ class Intake:
             raise PeerError("SF304", "a round that is still open was expected")
 
 
-def _opens(unverified: UnverifiedContribution, answered: ContributionRow, admission: AdmissionContext) -> bool:
-    """Whether these are the blobs that a commitment waits for."""
-    opening = admission.terms is not None and admission.terms.state is RoundState.OPENING
-    return opening and answered.outcome == "committed" and bool(unverified.contribution.sealed)
+def _is_open_question(answered: ContributionRow) -> bool:
+    """Whether the signed blobs of a statement are still to come: it was a commitment, or they came damaged."""
+    return answered.outcome == "committed" or answered.code == DAMAGED
+
+
+def _waits_for(unverified: UnverifiedContribution, answered: ContributionRow, admission: AdmissionContext) -> bool:
+    """Whether these are blobs that a statement waits for: those of an open commitment, or the true ones at last."""
+    contribution, terms = unverified.contribution, admission.terms
+    if not contribution.sealed or terms is None or not _is_open_question(answered):
+        return False
+    if answered.outcome == "committed":
+        return terms.state is RoundState.OPENING
+    return terms.state is RoundState.COLLECTING and carries_signed_blobs(contribution, unverified.statement)
 
 
 def _judge(authentic: AuthenticContribution, admission: AdmissionContext) -> Judged:
@@ -165,7 +178,7 @@ def _judge(authentic: AuthenticContribution, admission: AdmissionContext) -> Jud
             return accepted
         return admit(accepted)
     except PeerError as refusal:
-        if refusal.code == "SF311" and kind is OutputKind.TEXT:
+        if refusal.code == DAMAGED and kind is OutputKind.TEXT:
             raise  # nobody signed these blobs, so they are held against nobody: the true ones may still come
         return refusal.code
 

@@ -147,7 +147,7 @@ class Transitions:
     def _refuse_unopened(self, tx: Transaction, terms: StoredTerms) -> None:
         for row in having(round_rows.list_contributions(tx, terms.manifest.round_id), "committed"):
             receipt = answer(tx, self._context, read_statement(row, terms), Outcome.REJECTED, UNOPENED)
-            round_rows.settle_commitment(tx, replace(row, outcome="rejected", code=UNOPENED, receipt=receipt))
+            round_rows.settle_contribution(tx, replace(row, outcome="rejected", code=UNOPENED, receipt=receipt))
 
     def abort(self, round_id: RoundId, state: RoundState, code: str, reason: str) -> RoundState | None:
         """End the round without a consensus."""

@@ -177,12 +177,12 @@ def drop_payloads(tx: Transaction, round_id: str) -> None:
     tx.connection.execute(update(contribution).where(contribution.c.round_id == round_id).values(payload=None))
 
 
-def settle_commitment(tx: Transaction, row: ContributionRow) -> bool:
-    """Replace a commitment by what became of it; false if it was no commitment any more."""
+def settle_contribution(tx: Transaction, row: ContributionRow) -> bool:
+    """Replace a commitment, or a refusal, by what became of it; false if it was neither."""
     change = update(contribution).where(
         contribution.c.round_id == row.round_id,
         contribution.c.statement_digest == row.statement_digest,
-        contribution.c.outcome == "committed",
+        contribution.c.outcome.in_(("committed", "rejected")),
     )
     values = {"payload": row.payload, "outcome": row.outcome, "code": row.code, "receipt": row.receipt}
     return tx.connection.execute(change.values(values)).rowcount == 1

@@ -44,6 +44,53 @@ def test_a_rejected_statement_gets_its_stored_receipt_too(world: World) -> None:
     assert world.server.receive(ROUND, body) == first
 
 
+def damaged(body: bytes) -> bytes:
+    """The same statement with a sealed blob that nobody signed."""
+    return body[:-1] + bytes([body[-1] ^ 1])
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_step_11_what_was_damaged_on_the_way_is_taken_once_it_comes_whole(world: World, *, restart: bool) -> None:
+    """SF311 in a stored receipt, one entry for however many damaged copies; the true bytes are then admitted."""
+    body = post("bay", world.open())
+    first = world.server.receive(ROUND, damaged(body))
+    assert receipt_of(first.receipt).code == "SF311"
+    entries = world.audit.size()
+    assert world.server.receive(ROUND, damaged(body)) == first
+    assert world.audit.size() == entries
+    if restart:
+        world.restart()
+    answer = world.server.receive(ROUND, body)
+    assert answer.admitted
+    assert world.server.receive(ROUND, damaged(body)) == world.server.receive(ROUND, body) == answer
+    assert world.audit.size() == entries + 1
+    contribute(world, names=("hill", "lake"))
+    world.server.close_round(ROUND)
+    world.server.advance()
+    assert (consensus_of(world).admitted_count, consensus_of(world).rejections) == (3, ())
+
+
+def test_step_11_a_damaged_copy_does_not_open_a_second_slot(world: World) -> None:
+    """Damaged, then another contribution of the same member, then the true bytes: SF309's rule holds."""
+    manifest = world.open()
+    body = post("bay", manifest)
+    first = world.server.receive(ROUND, damaged(body))
+    assert world.server.receive(ROUND, post("bay", manifest, votes(3, 3, 3, 3, 3, 3))).admitted
+    late = world.server.receive(ROUND, body)
+    assert not late.admitted
+    assert receipt_of(late.receipt).code == "SF309"
+    assert receipt_of(first.receipt).code == "SF311"
+
+
+def test_step_11_a_damaged_copy_keeps_its_receipt_when_the_round_is_over(world: World) -> None:
+    """What never came whole in time stays refused, with the receipt that was given."""
+    body = post("bay", world.open())
+    first = world.server.receive(ROUND, damaged(body))
+    contribute(world, names=("hill", "lake", "moor"))
+    world.server.close_round(ROUND)
+    assert world.server.receive(ROUND, body) == first
+
+
 @pytest.mark.parametrize("restart", [False, True])
 def test_equivocation_is_refused_and_logged_also_after_a_restart(world: World, *, restart: bool) -> None:
     """A second, different contribution of an admitted member is refused; the first still counts."""

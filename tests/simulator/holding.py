@@ -70,12 +70,16 @@ def _server_log(world: World) -> list[Entry]:
 
 
 def answers_of(entries: list[Entry], round_id: RoundId, name: str) -> list[str]:
-    """What a log says about one member's contributions: ``committed``, ``admitted``, or a code."""
+    """What a log says about one member's contributions: ``committed``, ``admitted``, or a code.
+
+    What came damaged and then whole is what it became.
+    """
     taken_up = {EventType.BUNDLE_COMMITTED: "committed", EventType.BUNDLE_ADMITTED: "admitted"}
-    own = [each.event for each in entries if each.event.type in {*taken_up, EventType.BUNDLE_REJECTED}]
-    return [
-        taken_up.get(event.type) or event.codes[0] for event in own if (event.round_id, event.peer) == (round_id, name)
-    ]
+    judged = [each.event for each in entries if each.event.type in {*taken_up, EventType.BUNDLE_REJECTED}]
+    own = [event for event in judged if (event.round_id, event.peer) == (round_id, name)]
+    whole = {event.bundle_digest for event in own if event.codes != ("SF311",)}
+    said = [event for event in own if event.codes != ("SF311",) or event.bundle_digest not in whole]
+    return [taken_up.get(event.type) or event.codes[0] for event in said]
 
 
 def _slots(world: World, round_id: RoundId, entries: list[Entry]) -> None:
@@ -111,6 +115,8 @@ def _results(world: World, round_id: RoundId, entries: list[Entry]) -> None:
     for name in world.honest:
         seat = world.seats[name]
         ended = seat.ended.get((round_id, "collect"))
+        if ended == "SF404":  # it never joined, and a round that was not joined is not collected
+            ended = seat.ended.get((round_id, "join"))
         if ended == "done":
             assert seat.labels[round_id] == labels
         else:

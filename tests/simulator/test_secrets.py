@@ -163,7 +163,7 @@ def heard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Heard]:
     world.randomness = Noting(held.salts)
     world.strategies = {name: Telling(name, look) for name in NAMES}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(round_rows, "settle_commitment", noting(held.payloads))
+        patch.setattr(round_rows, "settle_contribution", noting(held.payloads))
         world.run()
     for directory in (*(world.federation.site(name) for name in NAMES), world.federation.directory / "server"):
         held.keys += seeds_of(load_member_keys(directory / "keys", PASSPHRASE))
@@ -204,7 +204,7 @@ def spoken(world: World) -> dict[str, bytes]:
 
 def noting(payloads: list[bytes]) -> Callable[[Transaction, ContributionRow], bool]:
     """Store what was opened, and keep a copy."""
-    real = round_rows.settle_commitment
+    real = round_rows.settle_contribution
 
     def settle(tx: Transaction, row: ContributionRow) -> bool:
         if row.payload is not None:

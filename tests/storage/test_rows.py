@@ -159,8 +159,8 @@ def test_a_commitment_is_settled_once(database: Database) -> None:
         round_rows.insert_round(tx, ROUND)
         round_rows.insert_contribution(tx, replace(ADMITTED, outcome="committed", payload=None, receipt=b"committed"))
         assert round_rows.members_with(tx, "round-1", "committed") == {"north"}
-        assert round_rows.settle_commitment(tx, ADMITTED)
-        assert not round_rows.settle_commitment(tx, replace(ADMITTED, outcome="rejected", code="SF316"))
+        assert round_rows.settle_contribution(tx, ADMITTED)
+        assert not round_rows.settle_contribution(tx, replace(ADMITTED, outcome="rejected", code="SF316"))
         assert round_rows.standing_contribution(tx, "round-1", "north") == ADMITTED
         assert round_rows.members_with(tx, "round-1", "committed", "admitted") == {"north"}
 
