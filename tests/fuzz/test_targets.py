@@ -72,7 +72,7 @@ def test_the_same_bytes_are_the_same_decisions() -> None:
     """A crash input replays: nothing is drawn from anywhere else."""
     first, second = Draw(b"\1\2\3\4"), Draw(b"\1\2\3\4")
     assert [first.below(7), first.some(9), first.text()] == [second.below(7), second.some(9), second.text()]
-    seed = TARGETS["manifest"].seeds()[0]
+    seed = TARGETS["message"].seeds()[0]
     assert mutate_tree(seed, 5) == mutate_tree(seed, 5) != seed
 
 

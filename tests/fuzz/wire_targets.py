@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -66,40 +67,51 @@ def _unsigned(data: bytes) -> bytes:
     return parse_signed(data, limits=Limits(max_bytes=1 << 20)).payload
 
 
-def _roster_payload() -> list[bytes]:
-    return [_unsigned(roster._ROSTER_FILE.parse(_roster()).roster)]
+@cache
+def _roster_payload() -> bytes:
+    return _unsigned(roster._ROSTER_FILE.parse(_roster()).roster)
 
 
-_PARSERS: dict[str, tuple[Any, Any, list[Any]]] = {
-    "manifest": (
+_KINDS: tuple[tuple[Any, Any, list[Any]], ...] = (
+    (
         messages.parse_manifest,
         messages.encode_manifest,
         [examples.MANIFEST, replace(examples.MANIFEST, policy_digest=bytes(32))],
     ),
-    "statement": (messages.parse_statement, messages.encode_statement, [examples.STATEMENT]),
-    "contribution": (messages.parse_contribution, messages.encode_contribution, [examples.CONTRIBUTION]),
-    "payload": (messages.parse_payload, messages.encode_payload, [examples.PAYLOAD, examples.VOTES]),
-    "receipt": (messages.parse_receipt, messages.encode_receipt, [examples.RECEIPT]),
-    "commitments": (messages.parse_commitments, messages.encode_commitments, [examples.COMMITMENTS]),
-    "consensus": (messages.parse_consensus, messages.encode_consensus, [examples.CONSENSUS]),
-    "prompt_set": (parse_prompt_set, encode_prompt_set, [examples.PROMPT_SET]),
-    "federation_root": (FederationRoot.parse, FederationRoot.encode, [people.ROOT]),
-    "verification_key": (VerificationKey.parse, VerificationKey.encode, [people.key(1).public]),
-    "sealing_key": (SealingKey.parse, SealingKey.encode, [people.HUB.sealing_key]),
-    "member_record": (records._RECORD.parse, records._RECORD.encode, [people.NORTH, people.HUB]),
-}
-_LARGE = {"federation_root": 16_384, "verification_key": 8_192, "sealing_key": 4_096, "member_record": 16_384}
+    (messages.parse_statement, messages.encode_statement, [examples.STATEMENT]),
+    (messages.parse_contribution, messages.encode_contribution, [examples.CONTRIBUTION]),
+    (messages.parse_payload, messages.encode_payload, [examples.PAYLOAD, examples.VOTES]),
+    (messages.parse_receipt, messages.encode_receipt, [examples.RECEIPT]),
+    (messages.parse_commitments, messages.encode_commitments, [examples.COMMITMENTS]),
+    (messages.parse_consensus, messages.encode_consensus, [examples.CONSENSUS]),
+    (parse_prompt_set, encode_prompt_set, [examples.PROMPT_SET]),
+    (FederationRoot.parse, FederationRoot.encode, [people.ROOT]),
+    (VerificationKey.parse, VerificationKey.encode, [people.key(1).public]),
+    (SealingKey.parse, SealingKey.encode, [people.HUB.sealing_key]),
+    (records._RECORD.parse, records._RECORD.encode, [people.NORTH, people.HUB]),
+    (roster._ROSTER.parse, roster._ROSTER.encode, [roster._ROSTER.parse(_roster_payload())]),
+)
+"""How each kind of message is read and written, and what it may say."""
+_TAG = re.compile(rb".{1,2}\0.(semfed/[a-z-]+)", re.DOTALL)
+"""The type that a message opens with, behind the head of its map and the key 0."""
 
 
-def _parser(name: str) -> Target:
-    parse, encoded, values = _PARSERS[name]
-    return Target(
-        name,
-        _exact(parse, encoded),
-        lambda: [encoded(value) for value in values],
-        longest=_LARGE.get(name, 1024),
-        tree=True,
-    )
+def _tag(data: bytes) -> bytes:
+    found = _TAG.match(data)
+    return found.group(1) if found else b""
+
+
+_BY_TAG = {_tag(encoded(values[0])): _exact(parse, encoded) for parse, encoded, values in _KINDS}
+assert len(_BY_TAG) == len(_KINDS)
+
+
+def _message(data: bytes) -> None:
+    """Read by the kind that it says it is; what says none is refused by every kind alike."""
+    _BY_TAG.get(_tag(data), _exact(messages.parse_manifest, messages.encode_manifest))(data)
+
+
+def _messages() -> list[bytes]:
+    return [encoded(value) for _, encoded, values in _KINDS for value in values]
 
 
 def _plain_cbor() -> list[bytes]:
@@ -115,13 +127,7 @@ TARGETS = (
         longest=8192,
         tree=True,
     ),
-    *(_parser(name) for name in _PARSERS),
-    Target(
-        "roster",
-        _exact(roster._ROSTER.parse, roster._ROSTER.encode),
-        _roster_payload,
-        tree=True,
-    ),
+    Target("message", _message, _messages, longest=16_384, tree=True),
     Target(
         "signed_manifest",
         _signed_manifest,
