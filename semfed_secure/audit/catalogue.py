@@ -21,6 +21,7 @@ class EventType(StrEnum):
     POLICY_REJECTED = "policy.rejected"
     DECISION = "decision"
     DATASET_OPENED = "dataset.opened"
+    PROMPTS_REVIEWED = "prompts.reviewed"
     TRAINING_STARTED = "training.started"
     TRAINING_FINISHED = "training.finished"
     DETECTOR_SUMMARY = "detector.summary"
@@ -114,6 +115,7 @@ DETAILS: Mapping[EventType, Mapping[str, type]] = MappingProxyType({
     EventType.DATASET_OPENED: {
         "dataset": str, "population": str, "classification": str, "records": int, "entities": int,
     },
+    EventType.PROMPTS_REVIEWED: {"prompt_set_digest": str, "decision": str, "role": str},
     EventType.TRAINING_STARTED: _TRAINING,
     EventType.TRAINING_FINISHED: _TRAINING,
     EventType.DETECTOR_SUMMARY: {

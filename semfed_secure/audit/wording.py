@@ -23,6 +23,10 @@ _PHRASES: dict[EventType, tuple[str, str]] = {
     EventType.POLICY_REJECTED: ("refused to load policy {policy_id}", "refused to load policy {policy_id}"),
     EventType.DECISION: ("was permitted by policy to {action}", "was not permitted by policy to {action}"),
     EventType.DATASET_OPENED: ("opened data set {dataset}", "could not open data set {dataset}"),
+    EventType.PROMPTS_REVIEWED: (
+        "as {role} {decision} prompt set {prompt_set_digest}",
+        "could not decide on prompt set {prompt_set_digest}",
+    ),
     EventType.TRAINING_STARTED: ("began to train on data set {target}", "could not begin to train on {target}"),
     EventType.TRAINING_FINISHED: ("finished training on data set {target}", "did not finish training on {target}"),
     EventType.DETECTOR_SUMMARY: (

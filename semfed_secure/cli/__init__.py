@@ -31,6 +31,7 @@ SUB_COMMANDS: dict[str, str] = {
     "server": "run the consensus server",
     "round": "open, watch and close rounds",
     "client": "take part in rounds as a site",
+    "prompts": "review public prompt sets before answering them",
     "policy": "check, test and explain policies",
     "budget": "show what a site has spent",
     "audit": "verify, read and report audit logs",

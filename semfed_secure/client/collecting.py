@@ -9,6 +9,7 @@ from semfed_secure.client.decisions import permitted
 from semfed_secure.client.facts import history_facts, peer_facts, prompt_facts
 from semfed_secure.client.pins import last_roster, see_roster
 from semfed_secure.client.progress import RoundState, Step, advance, after, result_of, seen_root, state_of
+from semfed_secure.client.reviews import verdicts_on
 from semfed_secure.client.round import (
     Trust,
     VerifiedConsensus,
@@ -65,7 +66,14 @@ def join(site: Site, transport: Transport, round_id: RoundId) -> VerifiedRound:
     require_own_key(round_, site.keys.signing.public, site.clock.now())
     with site.database.snapshot() as tx:
         history = history_facts(tx, site.keys.record, site.clock.now())
-    facts = Facts(action=Action.JOIN, prompts=prompt_facts(round_), peer=peer_facts(round_), history=history)
+        verdicts = verdicts_on(tx, round_.manifest.prompt_set_digest)
+    facts = Facts(
+        action=Action.JOIN,
+        prompts=prompt_facts(round_, verdicts),
+        peer=peer_facts(round_),
+        history=history,
+        approvals=verdicts.approvals,
+    )
     permitted(site, facts, spent=None, round_id=round_id)
     with site.database.transaction() as tx:
         if state_of(tx, round_id) is RoundState.NEW:

@@ -242,6 +242,19 @@ class EvaluationSection(Section):
     file: FilePath
 
 
+class ReviewSection(Section):
+    """What a review of a prompt set compares it with besides words and letters; nothing of it leaves the site.
+
+    Attributes:
+        embedder: A sentence embedder that compares by meaning: a directory, or a hub name as of a model.
+        canaries: Texts that were planted among the records, one a line; a prompt that holds one was written by
+            somebody who has read the records.
+    """
+
+    embedder: Annotated[Text, AfterValidator(model_source)] | None = None
+    canaries: FilePath | None = None
+
+
 class SiteConfig(Section):
     """A whole site file, validated."""
 
@@ -256,6 +269,7 @@ class SiteConfig(Section):
     training: TrainingSection = TrainingSection()
     validation: ValidationSection | None = None
     evaluation: EvaluationSection | None = None
+    review: ReviewSection = ReviewSection()
 
     @model_validator(mode="after")
     def _batches_fit_the_population(self) -> Self:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from semfed_secure.client.config import SiteConfig
+    from semfed_secure.client.reviews import Verdicts
     from semfed_secure.client.round import VerifiedRound
     from semfed_secure.client.screening import Screened
     from semfed_secure.identity.records import MemberRecord
@@ -48,9 +49,10 @@ def dataset_facts(config: SiteConfig) -> DatasetFacts:
     )
 
 
-def prompt_facts(round_: VerifiedRound) -> PromptFacts:
-    """The prompt set of the round, by digest."""
-    return PromptFacts(digest=hex_digest(round_.manifest.prompt_set_digest), count=round_.manifest.prompt_count)
+def prompt_facts(round_: VerifiedRound, verdicts: Verdicts) -> PromptFacts:
+    """The prompt set of the round, by digest, and whether somebody of this site refused it."""
+    digest = hex_digest(round_.manifest.prompt_set_digest)
+    return PromptFacts(digest=digest, count=round_.manifest.prompt_count, refused=bool(verdicts.refused_by))
 
 
 def peer_facts(round_: VerifiedRound) -> PeerFacts:

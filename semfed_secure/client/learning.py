@@ -21,6 +21,7 @@ from semfed_secure.client.adapters import Adapter, activate
 from semfed_secure.client.decisions import permitted
 from semfed_secure.client.facts import label_facts, model_facts, peer_facts, prompt_facts
 from semfed_secure.client.progress import Step, advance, after, result_of, state_of
+from semfed_secure.client.reviews import verdicts_on
 from semfed_secure.client.scores import BASE, evaluate, validation_score
 from semfed_secure.client.scores import CONSENSUS as LEARNED
 from semfed_secure.client.site import LABELS
@@ -132,9 +133,11 @@ def _chosen(site: Site, collected: VerifiedConsensus) -> list[tuple[str, PromptR
 
 def _decide(site: Site, ready: Ready, collected: VerifiedConsensus, chosen: list[tuple[str, PromptResult]]) -> None:
     round_ = collected.round
+    with site.database.snapshot() as tx:
+        verdicts = verdicts_on(tx, round_.manifest.prompt_set_digest)
     facts = Facts(
         action=Action.LEARN,
-        prompts=prompt_facts(round_),
+        prompts=prompt_facts(round_, verdicts),
         model=model_facts(site.config, ready.digest),
         peer=peer_facts(round_),
         labels=label_facts(round_.manifest.kind, [result for _, result in chosen]),

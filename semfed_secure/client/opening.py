@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from semfed_secure.policy.engine import Decision
 
 
-def ask_to_open(site: Site, round_id: RoundId, *, dry_run: bool) -> Decision:
+def ask_to_open(site: Site, round_id: RoundId | None, *, dry_run: bool) -> Decision:
     """Whether the policy lets this site open its data set; the answer is an audit entry, no record is touched."""
     facts = Facts(action=Action.OPEN_DATASET, dataset=dataset_facts(site.config))
     return ask(site, facts, spent=account(site), round_id=round_id, dry_run=dry_run)
 
 
-def open_records(site: Site, round_id: RoundId, records: Iterable[Record]) -> tuple[Record, ...]:
+def open_records(site: Site, round_id: RoundId | None, records: Iterable[Record]) -> tuple[Record, ...]:
     """The first records of every entity, as many as the site file allows one.
 
     The entry ``dataset.opened`` is on disk before the first record is asked for.
@@ -35,14 +35,15 @@ def open_records(site: Site, round_id: RoundId, records: Iterable[Record]) -> tu
         IntegrityError: SF502, the entry cannot be written: then nothing is read.
         ConfigurationError: SF104 or SF142, what is read are no records of at least two entities.
     """
-    site.audit.append(_opened_event(site, round_id))
+    site.audit.append(opened_event(site, round_id))
     limit = site.config.data.max_records_per_entity
     kept = bound_records(records, max_records_per_entity=limit)
     valid_entities((record.entity_id for record in kept), max_records_per_entity=limit)
     return kept
 
 
-def _opened_event(site: Site, round_id: RoundId) -> Event:
+def opened_event(site: Site, round_id: RoundId | None) -> Event:
+    """The entry that is on disk before a record is read."""
     data = site.config.data
     return Event(
         type=EventType.DATASET_OPENED,

@@ -44,7 +44,12 @@ def read_records(path: Path) -> tuple[Record, ...]:
 
 def iter_records(path: Path) -> Iterator[Record]:
     """The same one by one: nothing is read, not even opened, before the first is asked for."""
-    return (_record(number, row) for number, row in _rows(path))
+    return (record for _, record in numbered_records(path))
+
+
+def numbered_records(path: Path) -> Iterator[tuple[int, Record]]:
+    """The same, each with the number of its line."""
+    return ((number, _record(number, row)) for number, row in _rows(path))
 
 
 def read_labelled(path: Path) -> tuple[LabelledPrompt, ...]:

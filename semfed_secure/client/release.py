@@ -54,6 +54,7 @@ from semfed_secure.client.outgoing import COMMITMENT, CONTRIBUTION, answer_to, f
 from semfed_secure.client.outputs import Ballots, DraftOutputs, Texts, Unread, Votes, require_fit
 from semfed_secure.client.progress import RoundState, Step, advance, state_of
 from semfed_secure.client.protection import charge_of, declaration, noised, require_training_charges
+from semfed_secure.client.reviews import verdicts_on
 from semfed_secure.client.round import require_admissible, require_open, require_opening, require_own_key
 from semfed_secure.client.screening import Screened, screen
 from semfed_secure.client.server_log import follow, verify_receipt_entry
@@ -283,10 +284,11 @@ def _examine(draft: DraftOutputs, site: Site, *, dry_run: bool) -> _Asked:
     require_admissible(manifest, mechanism=site.config.privacy.mechanism, epsilon=epsilon, delta=delta)
     with site.database.snapshot() as tx:
         history = history_facts(tx, site.keys.record, site.clock.now())
+        verdicts = verdicts_on(tx, manifest.prompt_set_digest)
     facts = Facts(
         action=Action.RELEASE,
         dataset=dataset_facts(site.config),
-        prompts=prompt_facts(draft.round),
+        prompts=prompt_facts(draft.round, verdicts),
         model=model_facts(site.config, draft.model_digest),
         peer=peer_facts(draft.round),
         history=history,

@@ -29,7 +29,7 @@ def approvers(facts: Facts, policy: EffectivePolicy, act: Act, now: datetime) ->
     """
     found: dict[str, set[str]] = defaultdict(set)
     for approval in _given(facts, policy, act, now):
-        found[approval.role].add(_person(approval.approver))
+        found[approval.role].add(same_person(approval.approver))
     return found
 
 
@@ -42,24 +42,27 @@ def counting(facts: Facts, policy: EffectivePolicy, now: datetime) -> tuple[Appr
     required = None if act is None else getattr(policy.limits.approvals, act.value)
     if act is None or not required:
         return ()
-    given = {(one.role, _person(one.approver)): one for one in _given(facts, policy, act, now) if one.role in required}
+    given = {
+        (one.role, same_person(one.approver)): one for one in _given(facts, policy, act, now) if one.role in required
+    }
     return tuple(given[place] for place in sorted(given))
 
 
 def _given(facts: Facts, policy: EffectivePolicy, act: Act, now: datetime) -> Iterator[Approval]:
     digest = facts.prompts.digest if facts.prompts else None
-    author = _person(policy.document.author or policy.document.owner)
+    author = same_person(policy.document.author or policy.document.owner)
     written = (
         Approval(role=grant.role, approver=grant.approver)
         for grant in policy.grants.approvals
         if grant.act is act and now < grant.until and (not act.concerns_prompts or grant.prompts == digest)
     )
     for approval in (*facts.approvals, *written):
-        if _person(approval.approver) != author:
+        if same_person(approval.approver) != author:
             yield approval
 
 
-def _person(name: str) -> str:
+def same_person(name: str) -> str:
+    """What two spellings of one person's name have in common: case and blanks do not make two people of one."""
     return " ".join(name.casefold().split())
 
 

@@ -48,10 +48,14 @@ class DatasetFacts(_Section):
 
 @dataclass(frozen=True, slots=True)
 class PromptFacts(_Section):
-    """The public prompt set; ``digest`` in its printed form, ``sha256:`` and 64 hex digits."""
+    """The public prompt set; ``digest`` in its printed form, ``sha256:`` and 64 hex digits.
+
+    ``refused`` says whether somebody of this site who reviewed it said no.
+    """
 
     digest: str
     count: int
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -206,6 +206,12 @@ def _tolerated(kind: OutputKind) -> Measurement:
 # -- prompts, models, peers ------------------------------------------------------------------------------------------
 
 
+def _not_refused(q: Question) -> Measure | None:
+    return (
+        None if q.facts.prompts is None else Measure(q.facts.prompts.refused is False, q.facts.prompts.refused, False)
+    )
+
+
 def _digests(q: Question) -> frozenset[str | None]:
     family = q.facts.model.family if q.facts.model else None
     return frozenset(grant.digest for grant in q.policy.grants.models if grant.family == family)
@@ -301,6 +307,7 @@ GRANT_CHECKS: tuple[Check, ...] = (
         for kind in OutputKind
     ),
     _listed("PRM-001", "grants.prompts", "prompt set", "prompts.digest", lambda g: g.prompts),
+    Check("PRM-003", "default", "prompt set refused by somebody who reviewed it", _not_refused),
     _listed("MOD-001", "grants.models", "model family", "model.family", lambda g: (m.family for m in g.models)),
     Check("MOD-002", "grants.models.digest", "weights of the model", _weights_granted),
     Check("MOD-002", "limits.models.pinned_weights", "weights of the model, pinned by digest", _weights_pinned),
