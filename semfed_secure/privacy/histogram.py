@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semfed_secure.errors import ConfigurationError
+from semfed_secure.privacy.discrete_gaussian import DiscreteGaussian
 from semfed_secure.privacy.parameters import ENTITY_ID, MIN_ENTITIES, Number, is_entity_id, valid_count, valid_noise
 
 if TYPE_CHECKING:
@@ -28,8 +29,7 @@ NoisyCounts = NewType("NoisyCounts", NDArray[np.int64])
 """Counts that carry their noise: all that may leave this module's caller."""
 
 MAX_CELLS = 2_000_000
-"""Keeps one release under about half a minute; 20 000 prompts with 100 candidates each."""
-
+"""20 000 prompts with 100 candidates each: the most prompts that one set holds."""
 
 FALSE_VOICE = 0.01
 """Most often that a prompt without a single vote may speak all the same: one in a hundred."""
@@ -74,22 +74,14 @@ def _one_cell(entity_id: str, ballot: Counter[tuple[int, int]]) -> tuple[int, in
 def add_noise(counts: Counts, *, sigma: Number) -> NoisyCounts:
     """Add exact discrete Gaussian noise of scale ``sigma`` to every cell, empty ones too.
 
-    zCDP with rho = 1 / (2 sigma^2) for counts of `count_votes`. OpenDP draws the noise by exact integer arithmetic
-    from the operating system's generator; there is no seed.
+    zCDP with rho = 1 / (2 sigma^2) for counts of `count_votes`. `DiscreteGaussian` draws the noise exactly; there is no
+    seed.
 
     Raises:
-        ConfigurationError: SF141 for ``sigma``; SF103 without the extra ``blackbox``.
+        ConfigurationError: SF141 for ``sigma``.
     """
-    scale = valid_noise(sigma)
-    try:
-        import opendp.prelude as dp  # noqa: PLC0415 - an optional part
-    except ImportError as missing:
-        raise ConfigurationError("SF103", "record_histogram needs OpenDP: install semfed-secure[blackbox]") from missing
-    dp.enable_features("contrib")
-    space = dp.vector_domain(dp.atom_domain(T="i64")), dp.l2_distance(T="f64")
-    release = dp.m.make_gaussian(*space, scale=scale)
-    noisy = np.asarray(release(counts.reshape(-1).tolist()), dtype=np.int64)
-    return NoisyCounts(noisy.reshape(counts.shape))
+    noise = DiscreteGaussian.from_system(valid_noise(sigma))
+    return NoisyCounts(counts + noise.draw(counts.size).reshape(counts.shape))
 
 
 def release_histogram(votes: Iterable[Vote], shape: tuple[int, int], *, sigma: Number) -> NoisyCounts:

@@ -26,6 +26,8 @@ MAX_DELTA = Decimal("1e-3")
 DEFAULT_DELTA = Decimal("1e-6")
 MIN_NOISE, MAX_NOISE = 1e-3, 1e5
 """Noise multipliers: below, the noise hides nobody; above, it drowns every signal."""
+MAX_GRID_SIGMA = 2.0**40
+"""In units of an integer grid: sums of such noise stay far inside 64 bits."""
 MAX_STEPS = 10_000_000
 MAX_POPULATION = 10**11
 ENTITY_ID = "text in Unicode form NFC without outer blanks and hidden characters"
@@ -96,6 +98,15 @@ def valid_noise(value: Number) -> float:
         ConfigurationError: SF141.
     """
     return _ranged("noise_multiplier", value, MIN_NOISE, MAX_NOISE)
+
+
+def valid_grid_sigma(value: Number) -> float:
+    """The scale of integer noise, in units of its grid, in [`MIN_NOISE`, `MAX_GRID_SIGMA`].
+
+    Raises:
+        ConfigurationError: SF141.
+    """
+    return _ranged("sigma", value, MIN_NOISE, MAX_GRID_SIGMA)
 
 
 def valid_sensitivity(value: Number) -> float:
