@@ -116,6 +116,7 @@ TARGETS = (
         "scan",
         lambda data: scan(data.decode("utf-8", errors="replace")),
         lambda: [b"SSN 123-45-6789", b"card 4111 1111 1111 1111", b"mail bob@example.com, DOB 1970-01-02"],
+        longest=256,
         words=("MRN", "IBAN DE89370400440532013000", "account no.", "NPI", "DEA", "@", "http://", "::1", "\u200b"),
     ),
 )

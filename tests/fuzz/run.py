@@ -23,7 +23,7 @@ WORK = ROOT / ".fuzz"
 SECONDS_PER_INPUT, MEGABYTES = 5, 2_048
 SECONDS_TO_START = 120
 """Importing under instruments, and the last input, on a machine that has other work."""
-INSTRUMENTED = ["semfed_secure", "yaml", "tomllib"]
+INSTRUMENTED = ["semfed_secure", "tomllib"]
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -7,10 +7,10 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from semfed_secure.crypto.keys import SealingKey, VerificationKey
+from semfed_secure.crypto.keys import SealingKey, SigningKey, Suite, VerificationKey
 from semfed_secure.crypto.signing import sign, sign_by_all, verify
 from semfed_secure.identity import records, roster
-from semfed_secure.identity.records import verify_record
+from semfed_secure.identity.records import create_record, verify_record
 from semfed_secure.identity.root import FederationRoot
 from semfed_secure.identity.roster import verify_roster
 from semfed_secure.wire import messages
@@ -54,8 +54,16 @@ def _roster_file(data: bytes) -> None:
 
 
 def _signed_record(data: bytes) -> None:
-    """Signed with the first member's key: whatever a key holder may put into its own record."""
-    verify_record(sign_by_all(MessageType.MEMBER_RECORD, data, [people.key(1)]) if data[:1] != b"\xd8" else data)
+    """Signed by the key that the first record holds: whatever a key holder may put into its own record."""
+    verify_record(sign_by_all(MessageType.MEMBER_RECORD, data, [_QUICK]) if data[:1] != b"\xd8" else data)
+
+
+_QUICK = SigningKey.from_secret(Suite.NIST_P256, bytes([1] * 32))
+"""Signs in a tenth of the time of a hybrid key."""
+
+
+def _record_of_quick() -> bytes:
+    return _unsigned(create_record(replace(people.NORTH, signing_keys=(_QUICK.public,)), [_QUICK]))
 
 
 @cache
@@ -139,7 +147,7 @@ TARGETS = (
     Target(
         "signed_record",
         _signed_record,
-        lambda: [people.RECORDS[0], _unsigned(people.RECORDS[0]), _unsigned(people.RECORDS[2])],
+        lambda: [people.RECORDS[0], _record_of_quick(), _unsigned(people.RECORDS[2])],
         longest=16_384,
         tree=True,
     ),
