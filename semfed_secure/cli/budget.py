@@ -1,4 +1,4 @@
-"""``semfed budget``: what a site has spent of its privacy budget, read from its ledger."""
+"""``semfed budget``: what a site has spent of its privacy budget, how far it reaches, and what plans would cost."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from semfed_secure.cli.budget_cost import cost
+from semfed_secure.cli.budget_forecast import forecast
 from semfed_secure.cli.output import JsonOption, emit, table
 from semfed_secure.client.config import load_site_config
 from semfed_secure.client.site import DATABASE_FILE, read_policy
@@ -18,6 +20,7 @@ from semfed_secure.errors import ConfigurationError
 from semfed_secure.privacy.accountant import ACCOUNTANT
 from semfed_secure.privacy.ledger_check import require_all_logged
 from semfed_secure.privacy.ledger_entries import state_of
+from semfed_secure.privacy.outlook import level_of
 from semfed_secure.storage import Database
 from semfed_secure.storage.ledger_rows import ChargeRow, list_charges
 from semfed_secure.units import Period, PrivacyUnit, Relation
@@ -29,13 +32,15 @@ if TYPE_CHECKING:
     from semfed_secure.client.config import SiteConfig
     from semfed_secure.policy.document import BudgetGrant
     from semfed_secure.privacy.budget import BudgetState
+    from semfed_secure.privacy.outlook import Level
 
-app = typer.Typer(help="Show what a site has spent.", no_args_is_help=True, pretty_exceptions_enable=False)
-
-
-@app.callback()
-def budget() -> None:
-    """Show what a site has spent of its privacy budget."""
+app = typer.Typer(
+    help="Show what a site has spent, how far its budget reaches, and what plans would cost.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.command()(forecast)
+app.command()(cost)
 
 
 @app.command()
@@ -81,6 +86,10 @@ class _Line:
             return None
         return max(Decimal(0), self.limit - self.spent) if self.spent.is_finite() else Decimal(0)
 
+    @property
+    def level(self) -> Level | None:
+        return None if self.limit is None else level_of(self.spent, self.limit)
+
 
 @dataclass(frozen=True, slots=True)
 class _Ledger:
@@ -101,6 +110,7 @@ class _Ledger:
                 "delta": str(line.delta),
                 "epsilon_budget": None if line.limit is None else str(line.limit),
                 "epsilon_remaining": None if line.remaining is None else str(line.remaining),
+                "level": line.level,
             }
             for line in self.lines
         ]
@@ -115,16 +125,17 @@ class _Ledger:
 
     def text(self) -> str:
         rows = [
-            [line.period, line.spent, line.delta, _shown(line.limit), _shown(line.remaining)] for line in self.lines
+            [line.period, line.spent, line.delta, _shown(line.limit), _shown(line.remaining), _shown(line.level)]
+            for line in self.lines
         ]
         head = (
             f"{self.population}: epsilon per {self.unit} ({self.relation}) by {ACCOUNTANT}, over {self.charges} "
             f"charges, {self.uncommitted} of them not committed yet"
         )
-        return head + "\n" + table(["period", "spent", "at delta", "budget", "remains"], rows)
+        return head + "\n" + table(["period", "spent", "at delta", "budget", "remains", "level"], rows)
 
 
-def _shown(value: Decimal | None) -> str:
+def _shown(value: object | None) -> str:
     return "-" if value is None else str(value)
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from semfed_secure.client.adapters import Adapter
+    from semfed_secure.client.config import SiteConfig
     from semfed_secure.client.round import VerifiedRound
     from semfed_secure.client.site import Site
     from semfed_secure.privacy.budget import Charge
@@ -32,20 +33,20 @@ def charge_of(draft: DraftOutputs, site: Site) -> Charge | None:
     mechanism = site.config.privacy.mechanism
     if mechanism is Mechanism.DP_SGD:
         return None
-    parameters = {"sigma": repr(sigma_of(site))} if mechanism is Mechanism.RECORD_HISTOGRAM else {}
+    parameters = {"sigma": repr(sigma_of(site.config))} if mechanism is Mechanism.RECORD_HISTOGRAM else {}
     manifest = draft.round.manifest
     # The round's name and not its manifest's digest: one round is one release, whatever a server says later.
     key = f"release:{manifest.federation}:{manifest.round_id}"
     return charge_for(site, key, f"release in {manifest.round_id}", mechanism, parameters)
 
 
-def sigma_of(site: Site) -> float:
+def sigma_of(config: SiteConfig) -> float:
     """The noise scale at which one histogram costs what the site file says.
 
     Raises:
         ConfigurationError: SF141.
     """
-    epsilon, delta = site.config.privacy.epsilon, site.config.privacy.delta
+    epsilon, delta = config.privacy.epsilon, config.privacy.delta
     if epsilon is None or delta is None:
         raise ConfigurationError("SF141", "record_histogram needs privacy.epsilon and privacy.delta")
     return noise_multiplier_for(epsilon, delta)
@@ -84,7 +85,7 @@ def noised(ballots: Ballots, round_: VerifiedRound, site: Site) -> Votes:
     Cells beyond a prompt's own candidates are noised like all others and then ignored: post-processing.
     """
     counts = [len(round_.prompts.candidates_of(prompt)) for prompt in round_.prompts.prompts]
-    sigma = sigma_of(site)
+    sigma = sigma_of(site.config)
     noisy = release_histogram(ballots.votes, (len(counts), max(counts)), sigma=sigma)
     beyond = np.arange(max(counts)) >= np.asarray(counts)[:, None]
     return Votes(votes_from_counts(NoisyCounts(np.where(beyond, _LEAST, noisy)), sigma=sigma))

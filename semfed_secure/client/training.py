@@ -33,6 +33,7 @@ from semfed_secure.client.decisions import (
     privacy_fields,
 )
 from semfed_secure.client.facts import dataset_facts, model_facts
+from semfed_secure.client.forecasts import forecast_training
 from semfed_secure.client.opening import ask_to_open, open_records
 from semfed_secure.client.progress import Step, advance, after, result_of, state_of
 from semfed_secure.client.scores import BASE, LOCAL, evaluate
@@ -48,6 +49,7 @@ from semfed_secure.units import Mechanism, Period
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from semfed_secure.client.config import SiteConfig
     from semfed_secure.client.engine import Engine, Ready
     from semfed_secure.client.round import VerifiedRound
     from semfed_secure.client.site import Site
@@ -80,7 +82,8 @@ def preview_training(site: Site, engine: Engine, round_id: RoundId) -> DecisionP
     if decision.outcome is Outcome.PERMIT:
         decision = _ask(site, _training(site, engine.ready(), run), round_id, dry_run=True)
     before, after_it = account(site), account(site, adding=run.charge)
-    return DecisionPreview(decision, before.spent[Period.LIFETIME], after_it.spent[Period.LIFETIME])
+    forecast = forecast_training(run.plan)
+    return DecisionPreview(decision, before.spent[Period.LIFETIME], after_it.spent[Period.LIFETIME], forecast)
 
 
 def train(site: Site, engine: Engine, round_: VerifiedRound, records: Iterable[Record]) -> TrainOutcome:
@@ -148,7 +151,7 @@ def _noting_failure(site: Site, run: _Run) -> Iterator[None]:
         raise
 
 
-def plan_for(site: Site) -> TrainingPlan:
+def plan_for(config: SiteConfig) -> TrainingPlan:
     """The plan whose cost is what the site file says: the least noise that keeps it, never under.
 
     The sampling rate follows from the declared bound on the population, not from the number of records: that
@@ -157,10 +160,10 @@ def plan_for(site: Site) -> TrainingPlan:
     Raises:
         ConfigurationError: SF101 under ``record_histogram``; SF141 for figures that no noise reaches.
     """
-    training, privacy = site.config.training, site.config.privacy
+    training, privacy = config.training, config.privacy
     if privacy.mechanism is Mechanism.RECORD_HISTOGRAM:
         raise ConfigurationError("SF101", "privacy.mechanism record_histogram trains nothing: contribute with records")
-    rate = training.expected_entities / site.config.data.population_bound
+    rate = training.expected_entities / config.data.population_bound
     noise = 0.0
     if privacy.epsilon is not None and privacy.delta is not None:
         noise = noise_multiplier_for(privacy.epsilon, privacy.delta, rate, training.steps)
@@ -174,17 +177,21 @@ def plan_for(site: Site) -> TrainingPlan:
     )
 
 
+def parameters_of(plan: TrainingPlan) -> dict[str, str]:
+    """What is declared of a plan, and charged."""
+    if plan.mechanism is not Mechanism.DP_SGD:
+        return {}
+    return {
+        "noise_multiplier": repr(plan.noise_multiplier),
+        "sample_rate": repr(plan.sample_rate),
+        "steps": str(plan.steps),
+    }
+
+
 def _run(site: Site, round_id: RoundId) -> _Run:
-    plan = plan_for(site)
-    parameters = {}
-    if plan.mechanism is Mechanism.DP_SGD:
-        parameters = {
-            "noise_multiplier": repr(plan.noise_multiplier),
-            "sample_rate": repr(plan.sample_rate),
-            "steps": str(plan.steps),
-        }
-    key = f"train:{site.config.site.federation}:{round_id}"
-    return _Run(round_id, plan, charge_for(site, key, f"training for {round_id}", plan.mechanism, parameters))
+    plan = plan_for(site.config)
+    key, purpose = f"train:{site.config.site.federation}:{round_id}", f"training for {round_id}"
+    return _Run(round_id, plan, charge_for(site, key, purpose, plan.mechanism, parameters_of(plan)))
 
 
 def _ask(site: Site, facts: Facts, round_id: RoundId, *, dry_run: bool) -> Decision:

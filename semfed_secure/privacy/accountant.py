@@ -207,11 +207,12 @@ def noise_multiplier_for(epsilon: Number, delta: Number, sample_rate: Number = 1
     return rounded if rounded >= high else float(f"{high * 1.0005:.4g}")
 
 
-def pld_epsilon(noise_multiplier: Number, sample_rate: Number, steps: Number, delta: Number) -> Decimal:
+def pld_epsilon(noise_multiplier: Number, sample_rate: Number, steps: Number, delta: Number) -> Decimal | None:
     """Epsilon of one DP-SGD plan by privacy-loss distributions: essentially exact, rounded up.
 
     For the report of a plan registered before its first release; never for enforcement, because it assumes that
-    nothing was chosen after seeing an output.
+    nothing was chosen after seeing an output. None where losses are too large for floating-point numbers, or too small
+    for the grid on which they are composed.
 
     Raises:
         ConfigurationError: SF141.
@@ -221,7 +222,16 @@ def pld_epsilon(noise_multiplier: Number, sample_rate: Number, steps: Number, de
     from dp_accounting import GaussianDpEvent, PoissonSampledDpEvent  # noqa: PLC0415
     from dp_accounting.pld import PLDAccountant  # noqa: PLC0415
 
-    accountant = PLDAccountant()
-    accountant.compose(PoissonSampledDpEvent(rate, GaussianDpEvent(noise)), count)
-    epsilon = float(accountant.get_epsilon(bound))
-    return Decimal(epsilon * (1 + 1e-9)).quantize(_PLACES, ROUND_CEILING) if math.isfinite(epsilon) else _INFINITE
+    enforced = float(epsilon_of(dp_sgd_rdp(noise, rate, count), bound))
+    # Losses are rounded to a grid, on the safe side; it is as fine as the total deserves, so that any plan ends soon.
+    grid = max(1e-5, enforced / 2e4)
+    if not math.isfinite(enforced) or (rate < 1 and rate < noise * grid):
+        return None
+    event = GaussianDpEvent(noise) if rate == 1 else PoissonSampledDpEvent(rate, GaussianDpEvent(noise))
+    accountant = PLDAccountant(value_discretization_interval=grid)
+    try:
+        accountant.compose(event, count)
+        epsilon = float(accountant.get_epsilon(bound))
+    except OverflowError:
+        return None
+    return Decimal(epsilon * (1 + 1e-9)).quantize(_PLACES, ROUND_CEILING) if math.isfinite(epsilon) else None

@@ -7,6 +7,7 @@ the same spending. A calendar period bounds the spending inside it and never hid
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,6 @@ from semfed_secure.units import Mechanism, Period, PrivacyUnit, Relation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from datetime import datetime
 
 _MAX_NAME = 200
 
@@ -143,8 +143,8 @@ def month_of(at: datetime) -> str:
 
 def spent_over(period: Period, charges: Iterable[Spent], *, month: str, delta: Decimal) -> Decimal:
     """Epsilon at ``delta`` of the ``charges`` that fall into the ``period`` around ``month``."""
-    name = _period_name(period, month)
-    return epsilon_of(compose(one.curve for one in charges if _period_name(period, one.month) == name), delta)
+    name = period_name(period, month)
+    return epsilon_of(compose(one.curve for one in charges if period_name(period, one.month) == name), delta)
 
 
 def assess(charges: Sequence[Spent], addition: Spent, budget: Budget) -> Assessment:
@@ -156,7 +156,8 @@ def assess(charges: Sequence[Spent], addition: Spent, budget: Budget) -> Assessm
     return Assessment(budget, before, after)
 
 
-def _period_name(period: Period, month: str) -> str:
+def period_name(period: Period, month: str) -> str:
+    """The ``period`` around ``month``, such as ``2026-Q1``; ``ever`` for the lifetime."""
     year, number = month.split("-")
     match period:
         case Period.LIFETIME:
@@ -167,3 +168,13 @@ def _period_name(period: Period, month: str) -> str:
             return f"{year}-Q{(int(number) + 2) // 3}"
         case Period.MONTH:
             return month
+
+
+def period_end(period: Period, month: str) -> datetime | None:
+    """When the ``period`` around ``month`` is over; the lifetime never is."""
+    year, number = map(int, month.split("-"))
+    months = {Period.YEAR: 12, Period.QUARTER: 3, Period.MONTH: 1}.get(period)
+    if months is None:
+        return None
+    over = year * 12 + (number - 1) // months * months + months
+    return datetime(over // 12, over % 12 + 1, 1, tzinfo=UTC)

@@ -108,7 +108,7 @@ def _warm_up(world: World, mechanism: Mechanism) -> None:
     """Import and compute once, here, what every child would otherwise do again before its step."""
     if mechanism is Mechanism.DP_SGD:
         with world.client("bay", mechanism=mechanism, **SETTINGS) as client:
-            plan_for(client.site)
+            plan_for(client.site.config)
     elif mechanism is Mechanism.RECORD_HISTOGRAM:
         release_histogram([("a", 0, 0), ("b", 0, 0)], (1, 1), sigma=1)
 
