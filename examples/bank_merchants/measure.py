@@ -1,6 +1,6 @@
 """Measure what the banks' votes are worth: accuracy, coverage and what learning them changes, by epsilon and size.
 
-``python examples/bank_merchants/measure.py`` prints the table of README.md (OpenDP's sampler; a few minutes). Votes,
+``python examples/bank_merchants/measure.py`` prints the table of README.md (a minute). Votes,
 noise and consensus are the production functions; what is left out is the way of the bytes.
 """
 

@@ -25,8 +25,8 @@ app = typer.Typer(help="Run a whole federation on this machine.", add_completion
 
 DEFAULT = "hospital"
 EMBEDDER = "all-minilm-l6-v2"
-NEEDED, TRAINING, BLACK_BOX = ("fastapi", "matplotlib"), ("torch", "gguf"), ("opendp",)
-"""One package of each part of the extra: what every run needs, one that trains models, one of black boxes."""
+NEEDED, TRAINING = ("fastapi", "matplotlib"), ("torch", "gguf")
+"""One package of each part of the extra: what every run needs, and one that trains models."""
 
 
 @app.command()
@@ -95,9 +95,9 @@ def _models(scale: Scale, progress: Progress, *, black_boxes: bool = False) -> M
     from semfed_secure.demo.weights import prepare
     from semfed_secure.demo.workspace import Models
 
-    _require_extra(BLACK_BOX if black_boxes else TRAINING)
     if black_boxes:
         return Models({}, None)
+    _require_extra(TRAINING)
     embedder = [EMBEDDER] if "text" in scale.kinds else []
     prepared = prepare([*scale.families, *embedder], report=progress.say)
     return Models({family: prepared[family] for family in scale.families}, prepared.get(EMBEDDER))

@@ -23,7 +23,6 @@ NEEDED_PYTHON = (3, 11)
 EXTRAS: dict[str, tuple[str, str]] = {
     "llm": ("torch", "train and run local models, embed texts"),
     "server": ("fastapi", "run the consensus server"),
-    "blackbox": ("opendp", "release votes of a model that is a black box"),
     "hsm": ("securesystemslib", "sign with keys in an HSM or a key service"),
     "postgres": ("psycopg", "keep state in PostgreSQL"),
     "demo": ("gguf", "run `semfed demo`"),
