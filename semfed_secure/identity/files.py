@@ -49,7 +49,7 @@ def refuse_existing(*paths: Path) -> None:
             raise ConfigurationError("SF123", f"no file was expected at {path}")
 
 
-def write_new(path: Path, data: bytes) -> None:
+def write_new(path: Path, data: bytes, *, mode: int = 0o666) -> None:
     """Write ``data`` to a file that does not exist yet, in one step: it is there whole, or not at all.
 
     Raises:
@@ -57,7 +57,7 @@ def write_new(path: Path, data: bytes) -> None:
     """
     beside = _beside(path)
     try:
-        _write_through(beside, data)
+        _write_through(beside, data, mode)
         try:
             path.hardlink_to(beside)  # unlike a rename, refuses to take the place of another file
         finally:
@@ -70,22 +70,12 @@ def write_new(path: Path, data: bytes) -> None:
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Write ``data`` to a file that does not exist yet and that only its owner can read.
+    """`write_new` for what only its owner may read: at no moment can anybody else.
 
     Raises:
         ConfigurationError: ``SF123`` it exists; ``SF102`` it cannot be written.
     """
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        fsync_directory(path.parent)
-    except FileExistsError:
-        raise ConfigurationError("SF123", f"no file was expected at {path}") from None
-    except OSError as error:
-        raise ConfigurationError("SF102", f"{path} cannot be written: {error.strerror}") from None
+    write_new(path, data, mode=0o600)
 
 
 def replace_file(path: Path, data: bytes) -> None:
@@ -128,8 +118,9 @@ def _beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}")
 
 
-def _write_through(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
+def _write_through(path: Path, data: bytes, mode: int = 0o666) -> None:
+    path.unlink(missing_ok=True)  # left by a process of the same number that was killed, with a mode of its own
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

@@ -115,8 +115,10 @@ def _parse_signature(value: Value) -> Signature:
         case _:
             raise PeerError("SF302", "a signature with an empty unprotected header was expected")
     match decode(protected, limits=_HEADER_LIMITS):
+        case {1: bool()}:  # Python takes them for integers
+            raise PeerError("SF302", "an algorithm was expected, found true or false")
         case {1: int(algorithm), 4: bytes(key_id), **rest} if not rest and len(key_id) == DIGEST_BYTES:
-            return Signature(int(algorithm), key_id, signature)
+            return Signature(algorithm, key_id, signature)
         case _:
             raise PeerError("SF302", "a protected header of exactly algorithm and key id was expected")
 

@@ -10,7 +10,7 @@ import pytest
 
 from semfed_secure.errors import ConfigurationError, PeerError, SemfedError
 from semfed_secure.identity.federation_files import FederationDirectory, found_federation, load_root
-from semfed_secure.identity.files import make_private_directory, replace_file, write_new
+from semfed_secure.identity.files import make_private_directory, replace_file, write_new, write_private
 from semfed_secure.identity.member_files import create_member_keys, load_member_keys, load_member_record
 from semfed_secure.identity.records import Role, verify_record
 from semfed_secure.identity.roster import verify_roster
@@ -323,14 +323,15 @@ def test_a_tampered_roster_in_the_directory_is_refused(root, tmp_path) -> None:
 
 
 def test_files_are_written_whole_or_not_at_all(tmp_path) -> None:
-    """A new file never takes another's place; a replaced one leaves nothing beside it."""
-    write_new(tmp_path / "a", b"one")
+    """A new file never takes another's place; a replaced one leaves nothing beside it, a private one is its owner's."""
+    write_private(tmp_path / "a", b"one")
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o600
     with pytest.raises(ConfigurationError, match="SF123"):
         write_new(tmp_path / "a", b"two")
     assert (tmp_path / "a").read_bytes() == b"one"
     replace_file(tmp_path / "a", b"three")
     assert (tmp_path / "a").read_bytes() == b"three"
-    for write in (write_new, replace_file):
+    for write in (write_new, write_private, replace_file):
         with pytest.raises(ConfigurationError, match="SF102"):
             write(tmp_path / "none" / "a", b"x")
     assert [path.name for path in tmp_path.iterdir()] == ["a"]

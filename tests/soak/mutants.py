@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def _no_sync_of_files() -> None:
-    files._write_through = lambda path, data: path.write_bytes(data)
+    files._write_through = lambda path, data, *_: path.write_bytes(data)
 
 
 def _no_sync_of_directories() -> None:

@@ -43,6 +43,7 @@ HOSTILE = {
     "header_with_more": b"\xd8\x62"
     + cbor.encode([b"", {}, b"payload", [[cbor.encode({1: -19, 2: [5], 4: KEY}), {}, b"one"]]]),
     "algorithm_as_text": b"\xd8\x62" + cbor.encode([b"", {}, b"p", [[cbor.encode({1: "EdDSA", 4: KEY}), {}, b"one"]]]),
+    "algorithm_false": b"\xd8\x62" + cbor.encode([b"", {}, b"p", [[cbor.encode({1: False, 4: KEY}), {}, b"one"]]]),
     "short_key_id": b"\xd8\x62" + cbor.encode([b"", {}, b"p", [[cbor.encode({1: -19, 4: KEY[:31]}), {}, b"one"]]]),
     "header_not_cbor": b"\xd8\x62" + cbor.encode([b"", {}, b"payload", [[b"\xff", {}, b"one"]]]),
     "header_with_duplicate": b"\xd8\x62"
