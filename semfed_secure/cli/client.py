@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from semfed_secure.client.learning import LearnOutcome
     from semfed_secure.client.round import VerifiedConsensus
+    from semfed_secure.privacy.forecast import Forecast
     from semfed_secure.wire.messages import Receipt
 
 T = TypeVar("T")
@@ -244,15 +245,23 @@ def _emit_preview(joined: Round, preview: DecisionPreview, *, as_json: bool) -> 
         "decision": decision.as_json(),
         "epsilon_before": str(preview.epsilon_before),
         "epsilon_after": str(preview.epsilon_after),
+        "forecast": {"right_ppm": preview.forecast.right_ppm, "rests_on": preview.forecast.rests_on},
     }
     reasons = "".join(f"\n  {reason.code} {reason.message}" for reason in decision.reasons)
     text = (
         f"{joined.round_id}: {decision.outcome}; lifetime epsilon {preview.epsilon_before} would become "
-        f"{preview.epsilon_after}{reasons}"
+        f"{preview.epsilon_after}{reasons}\n  forecast: {_forecast_line(preview.forecast)}"
     )
     emit(document, as_json=as_json, text=text)
     codes = {Outcome.PERMIT: ExitCode.OK, Outcome.DENY: ExitCode.POLICY, Outcome.NEEDS_APPROVAL: ExitCode.APPROVAL}
     raise typer.Exit(codes[decision.outcome])
+
+
+def _forecast_line(forecast: Forecast) -> str:
+    if forecast.right_ppm is None:
+        return forecast.rests_on
+    share = f"{forecast.right_ppm / 10_000:.1f} %"
+    return f"the consensus would be right on at most {share} of the prompts; {forecast.rests_on}"
 
 
 def _receipt(receipt: Receipt) -> dict[str, Any]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from semfed_secure.client.site import Site
     from semfed_secure.policy.facts import Facts
     from semfed_secure.privacy.budget import BudgetState
+    from semfed_secure.privacy.forecast import Forecast
 
 UNIT, RELATION = PrivacyUnit.ENTITY, Relation.ADD_OR_REMOVE_ONE
 """What every mechanism of this client states its sensitivity for."""
@@ -30,12 +31,14 @@ INFINITE = Decimal("Infinity")
 class DecisionPreview:
     """What the policy and the ledger would say: nothing was spent, nothing will be sent.
 
-    ``epsilon_before`` is the population's lifetime total now, ``epsilon_after`` what it would be.
+    ``epsilon_before`` is the population's lifetime total now, ``epsilon_after`` what it would be; ``forecast`` says
+    what the act can be good for.
     """
 
     decision: Decision
     epsilon_before: Decimal
     epsilon_after: Decimal
+    forecast: Forecast
 
 
 def delta_of(site: Site) -> Decimal:

@@ -94,6 +94,7 @@ def release_facts(
     delta: Decimal,
     *,
     with_dp: bool,
+    forecast_ppm: int | None,
 ) -> ReleaseFacts:
     """What would leave, by kind, counts and declared privacy."""
     return ReleaseFacts(
@@ -110,6 +111,7 @@ def release_facts(
         detectors_run=screened.detectors,
         findings=screened.findings,
         detector_error=screened.failed,
+        forecast_ppm=forecast_ppm,
     )
 
 

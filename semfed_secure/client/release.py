@@ -2,7 +2,8 @@
 
  1. The round's manifest, roster and prompts are verified, it is open and takes this site's key; the outputs answer
     exactly its prompt set.
- 2. The facts of the act are gathered: names, digests and counts, no content; the round admits what would be declared.
+ 2. The facts of the act are gathered: names, digests and counts, no content; the round admits what would be declared;
+    what the release can be good for is forecast from public numbers.
  3. Detectors read every text; a text with a finding is withheld, a detector that breaks blocks the release. Votes
     carry no text: then none runs, and none is said to have run.
  4. The policy decides; the answer is an audit entry; a denial ends here. Where records vote it decides on opening the
@@ -49,6 +50,7 @@ from semfed_secure.client.facts import (
     release_facts,
 )
 from semfed_secure.client.finished import require_finished
+from semfed_secure.client.forecasts import forecast_release
 from semfed_secure.client.opening import ask_to_open, open_records
 from semfed_secure.client.outgoing import COMMITMENT, CONTRIBUTION, answer_to, first_message, keep_finished
 from semfed_secure.client.outputs import Ballots, DraftOutputs, Texts, Unread, Votes, require_fit
@@ -86,6 +88,7 @@ if TYPE_CHECKING:
     from semfed_secure.client.site import Site
     from semfed_secure.client.transport import Transport
     from semfed_secure.privacy.budget import Charge
+    from semfed_secure.privacy.forecast import Forecast
 
 
 def preview(draft: DraftOutputs, site: Site) -> DecisionPreview:
@@ -93,7 +96,7 @@ def preview(draft: DraftOutputs, site: Site) -> DecisionPreview:
     asked = _examine(draft, site, dry_run=True)
     before, after = account(site), account(site, adding=asked.charge)
     decision = _decide(draft, asked, site, dry_run=True)
-    return DecisionPreview(decision, before.spent[Period.LIFETIME], after.spent[Period.LIFETIME])
+    return DecisionPreview(decision, before.spent[Period.LIFETIME], after.spent[Period.LIFETIME], asked.forecast)
 
 
 def permit(draft: DraftOutputs, site: Site) -> PermittedOutputs:
@@ -263,11 +266,12 @@ def unseal(round_: VerifiedRound, site: Site, transport: Transport) -> VerifiedR
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What the policy is asked, the outputs it is about, and what they cost."""
+    """What the policy is asked, the outputs it is about, what they cost and can be good for."""
 
     facts: Facts
     screened: Screened
     charge: Charge | None
+    forecast: Forecast
 
 
 def _examine(draft: DraftOutputs, site: Site, *, dry_run: bool) -> _Asked:
@@ -282,6 +286,7 @@ def _examine(draft: DraftOutputs, site: Site, *, dry_run: bool) -> _Asked:
     charge = charge_of(draft, site)
     epsilon, delta = account(site, adding=charge).spent[Period.LIFETIME], delta_of(site)
     require_admissible(manifest, mechanism=site.config.privacy.mechanism, epsilon=epsilon, delta=delta)
+    forecast = forecast_release(draft.round, site.config, charge, site.clock.now())
     with site.database.snapshot() as tx:
         history = history_facts(tx, site.keys.record, site.clock.now())
         verdicts = verdicts_on(tx, manifest.prompt_set_digest)
@@ -299,8 +304,16 @@ def _examine(draft: DraftOutputs, site: Site, *, dry_run: bool) -> _Asked:
     site.audit.append(screened_event(screened, draft.round, site, dry_run=dry_run))
     site.on_step("release 3")
     with_dp = draft.adapter is not None and draft.adapter.mechanism is Mechanism.DP_SGD
-    release = release_facts(draft.round, screened, site.config.privacy.mechanism, epsilon, delta, with_dp=with_dp)
-    return _Asked(replace(facts, release=release), screened, charge)
+    release = release_facts(
+        draft.round,
+        screened,
+        site.config.privacy.mechanism,
+        epsilon,
+        delta,
+        with_dp=with_dp,
+        forecast_ppm=forecast.right_ppm,
+    )
+    return _Asked(replace(facts, release=release), screened, charge, forecast)
 
 
 def _decide(draft: DraftOutputs, asked: _Asked, site: Site, *, dry_run: bool) -> engine.Decision:

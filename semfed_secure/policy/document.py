@@ -97,6 +97,7 @@ class PrivacyLimits(Section):
     max_epsilon: Epsilon | None = limit(Rule.AT_MOST, "lifetime epsilon of one population")
     max_epsilon_per_training: Epsilon | None = limit(Rule.AT_MOST, "epsilon of one training run")
     max_delta: Delta | None = limit(Rule.AT_MOST, "delta")
+    min_forecast_ppm: Ppm | None = limit(Rule.AT_LEAST, "prompts forecast to be agreed on rightly, in millionths")
 
 
 class KindLimits(Section):

@@ -64,7 +64,8 @@ class ReleaseFacts(_Section):
 
     ``texts`` counts the outputs that a detector can read, which votes are not; unknown is some. ``detectors_run`` names
     the detectors that read all of them. ``findings`` counts, by kind, what they found; the client holds back every
-    output in which they found any.
+    output in which they found any. ``forecast_ppm`` is the share of prompts, in millionths, on which the consensus is
+    forecast to be right, from public numbers; None where these say nothing, as under ``dp_sgd``.
     """
 
     kind: OutputKind
@@ -80,6 +81,7 @@ class ReleaseFacts(_Section):
     detectors_run: tuple[str, ...] = ()
     findings: Mapping[str, int] = field(default_factory=dict)
     detector_error: bool = False
+    forecast_ppm: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,12 @@ def spends(section: str) -> When:
     return lambda facts: mechanism(facts) != Mechanism.UNSAFE_NO_NOISE
 
 
+def _foreseeable(facts: Facts) -> bool:
+    """Whether what the release is good for follows from public numbers: of a trained model, or without noise, not."""
+    unforeseen = {Mechanism.DP_SGD, Mechanism.UNSAFE_NO_NOISE}
+    return facts.release is not None and facts.release.mechanism not in unforeseen
+
+
 def of_kind(kind: OutputKind) -> When:
     """Whether the release is of ``kind``."""
     return lambda facts: facts.release is not None and facts.release.kind == kind
@@ -122,6 +128,7 @@ LIMIT_CHECKS: tuple[Check, ...] = (
     *_privacy_rows("training", "epsilon_total"),
     *_privacy_rows("release", "epsilon_total"),
     _row("DP-007", "privacy.max_epsilon_per_training", "training.epsilon_cost", when=spends("training")),
+    _row("DP-008", "privacy.min_forecast_ppm", "release.forecast_ppm", when=_foreseeable),
     _row("KIND-001", "release.kinds", "release.kind"),
     *(check for kind in OutputKind for check in _kind_rows(kind)),
     _row("RATE-001", "release.max_per_hour", "history", read=_counting_this("releases_last_hour"), when=_releasing),

@@ -220,6 +220,7 @@ _CHANGES: list[tuple[str, str, list[Any]]] = [
     ("release", "epsilon_total", [Decimal(5), Decimal("5.5"), Decimal(8), Decimal(9), Decimal("Infinity")]),
     ("release", "model_trained_with_dp", [True, False]),
     ("release", "findings", [{}, {"us_ssn": 1}]),
+    ("release", "forecast_ppm", [None, 0, 170_000, 10**6]),
     ("training", "mechanism", list(Mechanism)),
     ("training", "epsilon_total", [Decimal(5), Decimal(7)]),
     ("model", "family", ["smollm2", "coder", "other"]),

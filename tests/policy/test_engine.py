@@ -108,6 +108,7 @@ TIGHTEST = {
 }
 BREAKING = {
     "dp_trained_model": change("release", mechanism=Mechanism.UNSAFE_NO_NOISE, model_trained_with_dp=False),
+    "min_forecast_ppm": change("release", mechanism=Mechanism.RECORD_HISTOGRAM),
     "no_remote_code": change("model", remote_code=True),
     "pinned_weights": change("model", family="coder", digest=None),
 }
