@@ -88,6 +88,7 @@ CATALOGUE: dict[str, ErrorCode] = {
         # -- SF14x privacy parameters
         SF141=("privacy parameter is not valid", "use a positive, finite value inside the stated range"),
         SF142=("records lack an entity id or are too few", "give every record an `entity_id`"),
+        SF143=("audit by attack is too small to say anything", "use more canaries, or more records per entity"),
         # -- SF15x storage
         SF151=("database cannot be opened", "check the URL, the disk and the permissions"),
     ),
@@ -194,6 +195,10 @@ CATALOGUE: dict[str, ErrorCode] = {
         ),
         SF522=("policy differs from the pinned digest", "restore the pinned policy, or pin the new digest on purpose"),
         SF531=("stored state is damaged", "restore the state directory from backup"),
+        SF541=(
+            "an attack found more than the configuration claims",
+            "stop releasing; keep the report; tell the security team",
+        ),
     ),
 }
 

@@ -22,6 +22,7 @@ class EventType(StrEnum):
     DECISION = "decision"
     DATASET_OPENED = "dataset.opened"
     PROMPTS_REVIEWED = "prompts.reviewed"
+    PRIVACY_AUDITED = "privacy.audited"
     TRAINING_STARTED = "training.started"
     TRAINING_FINISHED = "training.finished"
     DETECTOR_SUMMARY = "detector.summary"
@@ -116,6 +117,10 @@ DETAILS: Mapping[EventType, Mapping[str, type]] = MappingProxyType({
         "dataset": str, "population": str, "classification": str, "records": int, "entities": int,
     },
     EventType.PROMPTS_REVIEWED: {"prompt_set_digest": str, "decision": str, "role": str},
+    EventType.PRIVACY_AUDITED: {
+        "report_digest": str, "verdict": str, "mechanism": str, "epsilon_claimed": str, "epsilon_found": str,
+        "canaries": int,
+    },
     EventType.TRAINING_STARTED: _TRAINING,
     EventType.TRAINING_FINISHED: _TRAINING,
     EventType.DETECTOR_SUMMARY: {

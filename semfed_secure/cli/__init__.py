@@ -34,6 +34,7 @@ SUB_COMMANDS: dict[str, str] = {
     "prompts": "review public prompt sets before answering them",
     "policy": "check, test and explain policies",
     "budget": "show what a site has spent",
+    "audit-privacy": "attack a site's own private training, and report what that shows",
     "audit": "verify, read and report audit logs",
 }
 
@@ -94,7 +95,7 @@ def _dispatch(arguments: list[str]) -> int:
         return ExitCode.USAGE
     from typer.main import get_command
 
-    app = importlib.import_module(f"semfed_secure.cli.{name}").app
+    app = importlib.import_module(f"semfed_secure.cli.{name.replace('-', '_')}").app
     return _status(get_command(app)(args=arguments[1:], prog_name=f"semfed {name}"))
 
 

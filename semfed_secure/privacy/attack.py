@@ -83,7 +83,7 @@ def binomial_chances(of: int, chance: float) -> NDArray[np.float64]:
         return certain
     k = np.arange(of + 1)
     logs = log_choose(of) + k * math.log(chance) + (of - k) * math.log1p(-chance)
-    return np.exp(logs)
+    return np.asarray(np.exp(logs))
 
 
 def log_choose(of: int) -> NDArray[np.float64]:
