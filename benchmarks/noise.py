@@ -23,7 +23,7 @@ import numpy as np
 import opendp.prelude as dp
 
 from semfed_secure.crypto.stream import ChaChaStream
-from semfed_secure.privacy.discrete_gaussian import DiscreteGaussian
+from semfed_secure.privacy.discrete_gaussian import DiscreteGaussian, _inversion
 from semfed_secure.privacy.noise import GaussianNoise
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def measure(rounds: int) -> dict[str, object]:
     dp.enable_features("contrib")
     started, built = {}, {}
     for sigma in SIGMAS:
+        _inversion.cache_clear()
         started[sigma] = time.process_time()
         built[sigma] = DiscreteGaussian.from_system(sigma)
         started[sigma] = time.process_time() - started[sigma]

@@ -46,7 +46,20 @@ class Mechanism(StrEnum):
 
     DP_SGD = "dp_sgd"
     RECORD_HISTOGRAM = "record_histogram"
+    SHARD_VOTES = "shard_votes"
+    GAUSSIAN_VECTOR = "gaussian_vector"
+    DISTRIBUTED = "distributed"
     UNSAFE_NO_NOISE = "unsafe_no_noise"
+
+
+class Provenance(StrEnum):
+    """What the weights were made from before this site touched them; declared, nobody can read it off the weights."""
+
+    PUBLIC = "public"
+    """Public or synthetic data, and nothing else."""
+    OWN_POPULATION = "own_population"
+    """Among others the records of the site's own population: no noise added later hides these."""
+    UNKNOWN = "unknown"
 
 
 class Period(StrEnum):

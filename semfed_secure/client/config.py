@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from semfed_secure.ids import parse_digest
 from semfed_secure.llm.settings import LocalSettings
@@ -196,12 +196,16 @@ class TrainingSection(Section):
     clip_norm: Annotated[float, Field(ge=1e-9, le=1000)] = 0.5
 
 
+_RUN_HERE = (Mechanism.DP_SGD, Mechanism.RECORD_HISTOGRAM, Mechanism.UNSAFE_NO_NOISE)
+"""The others are functions of `privacy`, with a cost, which no step of a client calls."""
+
+
 class PrivacySection(Section):
     """How outputs are protected, and what one charge (a training run, or a noised release) may cost by itself.
 
     Attributes:
         mechanism: ``dp_sgd`` trains with noise, ``record_histogram`` noises the votes of the site's own records,
-            ``unsafe_no_noise`` protects nothing and needs a policy that allows it.
+            ``unsafe_no_noise`` protects nothing and needs a policy that allows it. No client runs the others yet.
         epsilon: Cost of one charge, above 0 and at most 1000; absent under ``unsafe_no_noise``, required otherwise.
         delta: The same, above 0 and at most 0.001.
     """
@@ -209,6 +213,13 @@ class PrivacySection(Section):
     mechanism: Written[Mechanism]
     epsilon: Epsilon | None = None
     delta: Delta | None = None
+
+    @field_validator("mechanism")
+    @classmethod
+    def _can_be_run(cls, mechanism: Mechanism) -> Mechanism:
+        if mechanism not in _RUN_HERE:
+            raise ValueError(f"no client runs {mechanism} yet; it runs {', '.join(_RUN_HERE)}")
+        return mechanism
 
     @model_validator(mode="after")
     def _states_its_cost(self) -> Self:

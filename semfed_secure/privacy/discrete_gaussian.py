@@ -22,6 +22,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from fractions import Fraction
+from functools import lru_cache
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -66,7 +67,7 @@ class DiscreteGaussian:
         self._width_bits = max(0, int(scale / _LARGEST_TABLE).bit_length())
         self._coarse = scale / (1 << self._width_bits)
         self._steepest = math.ceil((1 << _COIN_BITS) / (2 * self._coarse**2))
-        self._bins = _Inversion(self._coarse, mirrored=self._width_bits > 0)
+        self._bins = _inversion(self._coarse, mirrored=self._width_bits > 0)
 
     @classmethod
     def from_system(cls, sigma: Number) -> DiscreteGaussian:
@@ -198,6 +199,12 @@ class _Inversion:
         lows, highs = (list(accumulate(column)) for column in zip(*each, strict=True))
         least, most = lows[-1], highs[-1] + 2 * tail
         return [(low << bits) // most for low in lows], [-(-(high << bits) // least) for high in highs]
+
+
+@lru_cache(maxsize=16)
+def _inversion(scale: Fraction, *, mirrored: bool) -> _Inversion:
+    """Tables are public, follow from the scale alone, and are shared by samplers."""
+    return _Inversion(scale, mirrored=mirrored)
 
 
 def _of_rank(ranks: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from semfed_secure.privacy.accountant import UNBOUNDED, RdpCurve, dp_sgd_rdp, gaussian_rdp
-from semfed_secure.privacy.parameters import refuse
+from semfed_secure.privacy.accountant import UNBOUNDED, RdpCurve, dp_sgd_rdp, gaussian_rdp, times
+from semfed_secure.privacy.histogram import MAX_CELLS
+from semfed_secure.privacy.parameters import refuse, valid_count
+from semfed_secure.privacy.shares import share_sigma, sum_of_shares_rdp
+from semfed_secure.privacy.vectors import DIAMETER
 from semfed_secure.units import Mechanism
 
 Parameters = Mapping[str, str]
@@ -43,6 +46,49 @@ def record_histogram_cost(parameters: Parameters) -> RdpCurve:
     return gaussian_rdp(sigma)
 
 
+def shard_votes_cost(parameters: Parameters) -> RdpCurve:
+    """Cost of one release by `Mechanism.SHARD_VOTES`; it grows with the number of prompts.
+
+    Privacy unit: one entity with all its records; add or remove one.
+    Sensitivity: sqrt(2 `prompts`) in L2: `shards.count_shard_votes` takes one vote of each shard for each prompt.
+    Guarantee: zCDP with rho = `prompts` / sigma^2, by exact discrete Gaussian noise on integers.
+    Assumes: each shard's model has seen the records of the entities of that shard (`shards.shard_of`) and public data
+    only; the number of shards is public.
+    """
+    sigma, prompts = _exactly(parameters, "sigma", "prompts")
+    return times(gaussian_rdp(sigma), 2 * valid_count("prompts", prompts, MAX_CELLS))
+
+
+def gaussian_vector_cost(parameters: Parameters) -> RdpCurve:
+    """Cost of `count` releases by `Mechanism.GAUSSIAN_VECTOR`, one vector each; no smaller dimension lowers it.
+
+    Privacy unit: one entity with all its records; add or remove one. Any other change of the data is hidden alike.
+    Sensitivity: 2 in L2, the diameter of the unit ball, into which `vectors.on_grid` clips each vector in integers;
+    noise is relative to it.
+    Guarantee: zCDP with rho = `count` / (2 noise_multiplier^2), by exact discrete Gaussian noise on an integer grid.
+    Assumes: that a vector is released, and for which prompt, does not depend on private data.
+    """
+    noise, count = _exactly(parameters, "noise_multiplier", "count")
+    return times(gaussian_rdp(noise), valid_count("count", count))
+
+
+def distributed_cost(parameters: Parameters) -> RdpCurve:
+    """Cost of `count` summed vectors by `Mechanism.DISTRIBUTED`, noised by the shares of `honest` clients.
+
+    Privacy unit: one entity with all its records; add or remove one. Any other change of one client's data is hidden
+    alike.
+    Sensitivity: 2 in L2, the diameter of the unit ball, into which `vectors.on_grid` clips each client's vector;
+    noise is relative to it.
+    Guarantee: Renyi DP of a sum of `honest` discrete Gaussians on an integer grid (Kairouz, Liu, Steinke 2021,
+    proposition 14), never that of a continuous Gaussian.
+    Assumes: at least `honest` clients, this one among them, add their share and keep it to themselves, and nobody sees
+    less than the sum of them.
+    """
+    noise, honest, dimension, count = _exactly(parameters, "noise_multiplier", "honest", "dimension", "count")
+    one = sum_of_shares_rdp(share_sigma(noise, honest), honest, sensitivity=DIAMETER, dimension=dimension)
+    return times(one, valid_count("count", count))
+
+
 def unsafe_no_noise_cost(parameters: Parameters) -> RdpCurve:
     """Cost of a release by `Mechanism.UNSAFE_NO_NOISE`: infinite.
 
@@ -59,6 +105,9 @@ COSTS: Mapping[Mechanism, Callable[[Parameters], RdpCurve]] = MappingProxyType(
     {
         Mechanism.DP_SGD: dp_sgd_cost,
         Mechanism.RECORD_HISTOGRAM: record_histogram_cost,
+        Mechanism.SHARD_VOTES: shard_votes_cost,
+        Mechanism.GAUSSIAN_VECTOR: gaussian_vector_cost,
+        Mechanism.DISTRIBUTED: distributed_cost,
         Mechanism.UNSAFE_NO_NOISE: unsafe_no_noise_cost,
     }
 )

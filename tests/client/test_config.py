@@ -194,6 +194,13 @@ def test_noiseless_release_has_no_epsilon(tmp_path: Path) -> None:
     assert config.privacy.mechanism is Mechanism.UNSAFE_NO_NOISE
 
 
+@pytest.mark.parametrize("mechanism", ["shard_votes", "gaussian_vector", "distributed"])
+def test_a_mechanism_that_no_client_runs_is_refused(tmp_path: Path, mechanism: str) -> None:
+    """SF101 when the file is opened, naming what can be run instead; never a release that was not noised so."""
+    with pytest.raises(ConfigurationError, match=rf"SF101.*no client runs {mechanism} yet; it runs dp_sgd"):
+        load_site_config(write(tmp_path, WHOLE.replace('"dp_sgd"', f'"{mechanism}"')))
+
+
 def test_a_missing_or_broken_file_is_a_coded_error(tmp_path: Path) -> None:
     """SF102 without the file, SF101 where it is not TOML."""
     with pytest.raises(ConfigurationError) as missing:
