@@ -3,7 +3,7 @@
 #   make demo        a federation of hospitals on this machine, with a report       make demo-fast   the short one
 #   make test        everything that proves it                                      make lint        style and types
 #   make docs        the documentation site, and whether its generated pages are current
-#   make soak        hours of fuzzing and kills; SOAK_SECONDS and SOAK_KILLS say how many
+#   make soak        hours of fuzzing and kills; SOAK_EXECUTIONS and SOAK_KILLS say how many
 #   make second-opinion   what other implementations of CBOR, COSE and HPKE say of our recorded messages
 
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name))))
@@ -44,12 +44,13 @@ second-opinion: tests/vectors/requirements.txt | $(BIN)/python
 	$(SECOND)/bin/python -m pip install --quiet --progress-bar off -r tests/vectors/requirements.txt
 	$(SECOND)/bin/python tests/vectors/second_opinion.py
 
-SOAK_SECONDS ?= 28800
-SOAK_KILLS ?= 200
+SOAK_EXECUTIONS ?= 1000000
+SOAK_SECONDS ?= 7200
+SOAK_KILLS ?= 300
 
 soak: setup
 	$(BIN)/python -m tests.soak.run --repeats 10 --kills $(SOAK_KILLS)
-	$(BIN)/python -m tests.fuzz.campaign --seconds $(SOAK_SECONDS)
+	$(BIN)/python -m tests.fuzz.campaign --each $(SOAK_SECONDS) --runs $(SOAK_EXECUTIONS)
 
 demo: setup
 	$(BIN)/semfed demo

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-KINDS = ("votes", "text")
+KINDS = ("votes", "text", rounds.BALLOTS)
 SITE = ("bay",)
 OURS = ("testing.", "tests")
 """Writers that are no product: they open the databases of the tests."""

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 from semfed_secure.client.transport import HttpTransport
 from semfed_secure.errors import ConsensusError, PeerError
 from semfed_secure.server.service import Service
-from semfed_secure.units import Mechanism, OutputKind
-from tests.client.world import MEMBERS, records
+from semfed_secure.units import OutputKind
+from tests.client.world import MEMBERS
 from tests.soak import rounds
+from tests.soak.named import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,10 +48,11 @@ def take_part(directory: Path, name: str, member: str, port: int) -> None:
     kind = rounds.kind_of(name)
     while True:
         try:
-            with world.client(member, mechanism=Mechanism.DP_SGD, transport=transport, **rounds.SETTINGS) as client:
+            with world.client(
+                member, mechanism=rounds.mechanism_of(name), transport=transport, **rounds.SETTINGS
+            ) as client:
                 joined = client.join(name)
-                joined.train(records(member))
-                joined.contribute()
+                rounds.answer(joined, name, member)
                 consensus = joined.wait_for_consensus(timeout_seconds=SECONDS_PER_ROUND)
                 if kind is OutputKind.VOTES:
                     joined.learn(consensus)
@@ -141,10 +143,10 @@ class Federation:
 
 
 def kill_at_random(directory: Path, *, kills: int, seed: int) -> dict[str, int]:
-    """Rounds of votes and of texts in turn until ``kills`` processes have died; how many of each kind."""
+    """Rounds of votes, texts and ballots in turn until ``kills`` processes have died; how many of each kind."""
     federation = Federation(directory, Random(seed))
     while sum(federation.killed.values()) < kills:
-        kind = ("votes", "text")[len(federation.names) % 2]
+        kind = KINDS[len(federation.names) % len(KINDS)]
         federation.round(kind, kills=min(20, kills - sum(federation.killed.values())))
     found = rounds.faults(directory, federation.names, MEMBERS)
     if found:

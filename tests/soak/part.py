@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.soak import mutants, named, network
+from tests.soak import ledger, mutants, named, network
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +17,10 @@ def answer(directory: Path, part: str, *words: str) -> Any:
     """What ``part`` has to say."""
     if part == "random":
         return network.kill_at_random(directory, kills=int(words[0]), seed=int(words[1]))
+    if part == "races":
+        return ledger.race(ledger.sqlite_urls(directory), trials=int(words[0]), seed=int(words[1]))
+    if part == "ledger":
+        return ledger.kill_at_random(next(ledger.sqlite_urls(directory)), kills=int(words[0]), seed=int(words[1]))
     if part == "named":
         return named.kill_at_each(directory, words[0], list(words[1:]))
     if part == "dropped":

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from semfed_secure.client.transport import Transport
 
 SETTINGS: dict[str, Any] = {"budget": "100", "epsilon": "1"}
+BALLOTS = "ballots"
+"""Rounds of votes in which records vote: their noise is drawn once for each release."""
 _ENDED = {"published", "aborted"}
 
 
@@ -50,7 +52,22 @@ def world_at(directory: Path) -> World:
 
 def kind_of(name: str) -> OutputKind:
     """What a round of that name asks for."""
-    return OutputKind(name.partition("-")[0])
+    word = name.partition("-")[0]
+    return OutputKind.VOTES if word == BALLOTS else OutputKind(word)
+
+
+def mechanism_of(name: str) -> Mechanism:
+    """How a site's outputs are protected in it: a charge for each training, or one for each release."""
+    return Mechanism.RECORD_HISTOGRAM if name.startswith(BALLOTS) else Mechanism.DP_SGD
+
+
+def answer(joined: Any, name: str, member: str) -> None:
+    """Train and contribute, or let the records vote."""
+    if mechanism_of(name) is Mechanism.RECORD_HISTOGRAM:
+        joined.contribute(records=records(member))
+    else:
+        joined.train(records(member))
+        joined.contribute()
 
 
 def open_if_new(world: World, name: str, *, min_clients: int) -> None:
@@ -72,10 +89,9 @@ def run_alone(directory: Path, name: str, member: str = "bay", *, on_step: OnSte
     world = world_at(directory)
     open_if_new(world, name, min_clients=1)
     transport = Recording(world.federation.transport(), posts_of(directory, name, member))
-    with world.client(member, mechanism=Mechanism.DP_SGD, transport=transport, on_step=on_step, **SETTINGS) as client:
+    with world.client(member, mechanism=mechanism_of(name), transport=transport, on_step=on_step, **SETTINGS) as client:
         joined = client.join(name)
-        joined.train(records(member))
-        joined.contribute()
+        answer(joined, name, member)
         while (consensus := _consensus(joined)) is None:
             # Only after the site had its turn: texts that are not opened in time would be left out.
             if world.federation.coordinator.store.head(RoundId(name)).state not in _ENDED:
@@ -142,7 +158,7 @@ def _of_the_site(directory: Path, client: Any, member: str, names: list[str]) ->
         votes = kind_of(name) is OutputKind.VOTES
         seen = [str(row.event.type) for row in entries if row.event.round_id == name]
         posted = posts_of(directory, name, member).read_text().split()
-        counted = {
+        counted: dict[str, Any] = {
             "charges": [row.state for row in charges(client) if row.idempotency_key.endswith(f":{name}")],
             "bundles": len({row.statement_digest for row in outbox(client) if row.round_id == name}),
             "different posts": len(set(posted)),
@@ -155,8 +171,9 @@ def _of_the_site(directory: Path, client: Any, member: str, names: list[str]) ->
             "bundles": 1,
             "different posts": 1 if votes else 2,  # the commitment, and what it commits to
             "releases": 1,
-            "trainings": 1,
-            "fates": int(votes),
+            "trainings": int(mechanism_of(name) is Mechanism.DP_SGD),
+            # Noise may leave nothing to agree on, and so nothing to learn.
+            "fates": min(1, counted["fates"]) if name.startswith(BALLOTS) else int(votes),
         }
         found += [f"{name}, {member}: {what} {counted[what]}" for what in counted if counted[what] != expected[what]]
     known = {row.round_id for row in outbox(client)}

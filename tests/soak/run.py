@@ -2,7 +2,8 @@
 
 1. A process is killed at both sides of every named durable boundary, ``--repeats`` times.
 2. ``--kills`` processes of a federation on loopback are killed at random; ``--seed`` repeats the choice of victims.
-3. Mutants: each drops one commit, or one sync; each must be seen. Without a mutant nothing is seen.
+3. ``--races`` times eight processes race for the last of a budget, and ``--kills`` processes of a ledger are killed.
+4. Mutants: each drops one commit, or one sync; each must be seen. Without a mutant nothing is seen.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.soak import mutants, named, network
+from tests.soak import ledger, mutants, named, network
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,10 +37,11 @@ def killed_by_name(kind: str, repeats: int) -> dict[str, int]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """All three parts."""
+    """All parts."""
     parser = argparse.ArgumentParser(prog="python -m tests.soak.run", description="Kill everything, everywhere.")
     parser.add_argument("--repeats", type=int, default=10)
-    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--kills", type=int, default=300)
+    parser.add_argument("--races", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
     for kind in named.KINDS:
@@ -48,6 +50,9 @@ def main(arguments: Sequence[str]) -> int:
         if min(hits.values()) < options.repeats:
             return 1
     _say(part="random kills", **network.kill_at_random(fresh(), kills=options.kills, seed=options.seed))
+    urls = ledger.sqlite_urls(fresh())
+    _say(part="races for the last of a budget", **ledger.race(urls, trials=options.races, seed=options.seed))
+    _say(part="kills of a ledger", **ledger.kill_at_random(next(urls), kills=options.kills, seed=options.seed))
     seen = mutants.verdicts(fresh)
     _say(part="mutants", **seen)
     return int(not mutants.all_seen(seen))

@@ -30,6 +30,24 @@ def test_processes_killed_at_random_lose_and_repeat_nothing(tmp_path: Path) -> N
     assert result["rounds"] >= 1
 
 
+def test_eight_processes_racing_for_the_last_of_a_budget_never_exceed_it(tmp_path: Path) -> None:
+    """What is granted fits, what is refused would not have, and each has its entry; the long form races 1000 times."""
+    result = soak(tmp_path, "races", "3", "1")
+    assert (result["races"], result["racers"], result["asked"]) == (3, 8, 24)
+    assert 0 < result["granted"] < 24
+
+
+def test_processes_of_a_ledger_killed_at_random_lose_and_double_nothing(tmp_path: Path) -> None:
+    """Three processes do the same acts, one after the other dies: every act is charged once."""
+    assert soak(tmp_path, "ledger", "6", "1") == {"killed": 6, "acts": 40}
+
+
+@pytest.mark.parametrize("boundary", ["privacy.ledger.reserve", "client.release.finish"])
+def test_a_release_of_ballots_survives_a_kill_at_its_own_boundaries(tmp_path: Path, boundary: str) -> None:
+    """Charged before its noise is drawn: one charge, one release and the same bytes, whatever was drawn in vain."""
+    assert soak(tmp_path, "named", "ballots", boundary) == {boundary: 2}
+
+
 @pytest.mark.parametrize(
     "boundary",
     [
