@@ -134,6 +134,10 @@ CATALOGUE: dict[str, ErrorCode] = {
         SF327=("prompt set differs from its digest", "fetch it again; report it if it stays so"),
         SF328=("log checkpoint or log proof does not verify", "do not rely on it; report it to the federation root"),
         SF329=("closed commitments do not verify or lack this site's own", "stop; report it to the federation root"),
+        SF330=(
+            "too few witnesses vouch for the server's log",
+            "have more witnesses run `semfed client witness`; report it to the federation root if they did",
+        ),
         SF331=("member record does not verify", "create the record again with all its keys"),
         SF332=("enrolment token is unknown here, or of another member", "ask the federation root for a token"),
         SF333=("enrolment token has expired", "ask the federation root for a new token"),

@@ -16,6 +16,7 @@ class EventType(StrEnum):
     LOG_STARTED = "log.started"
     LOG_STOPPED = "log.stopped"
     LOG_VERIFIED = "log.verified"
+    LOG_COSIGNED = "log.cosigned"
     LOG_EXPORTED = "log.exported"
     POLICY_LOADED = "policy.loaded"
     POLICY_REJECTED = "policy.rejected"
@@ -106,6 +107,7 @@ DETAILS: Mapping[EventType, Mapping[str, type]] = MappingProxyType({
     EventType.LOG_STARTED: {"version": str, "role": str, "federation": str, "resumed": bool},
     EventType.LOG_STOPPED: {"version": str, "role": str},
     EventType.LOG_VERIFIED: _LOG,
+    EventType.LOG_COSIGNED: {"origin": str, "size": int, "root": str},
     EventType.LOG_EXPORTED: _LOG,
     EventType.POLICY_LOADED: _POLICY,
     EventType.POLICY_REJECTED: _POLICY,

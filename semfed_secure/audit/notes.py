@@ -106,10 +106,14 @@ def sign_checkpoint(checkpoint: Checkpoint, key: LogSigningKey, *, cosigned_at: 
     ed25519 = key.sign_ed25519(checkpoint.text.encode())
     signatures = [NoteSignature(public.name, _ed25519_id(public), ed25519)]
     if cosigned_at is not None:
-        signature = key.sign_mldsa44(_cosigned_message(checkpoint, public.name, cosigned_at))
-        stamped = struct.pack(">Q", cosigned_at) + signature
-        signatures.append(NoteSignature(public.name, _mldsa44_id(public), stamped))
+        signatures.append(cosign(checkpoint, key, at=cosigned_at))
     return Note(checkpoint.text, tuple(signatures)).encoded
+
+
+def cosign(checkpoint: Checkpoint, key: LogSigningKey, *, at: int) -> NoteSignature:
+    """The ML-DSA-44 cosignature of ``key`` under a checkpoint, of its own log or of another's, at second ``at``."""
+    signature = key.sign_mldsa44(_cosigned_message(checkpoint, key.name, at))
+    return NoteSignature(key.name, _mldsa44_id(key.public), struct.pack(">Q", at) + signature)
 
 
 def verify_checkpoint(note: str, key: LogVerificationKey) -> VerifiedCheckpoint:
@@ -132,19 +136,29 @@ def verify_checkpoint(note: str, key: LogVerificationKey) -> VerifiedCheckpoint:
         raise _bad("a checkpoint signed once by each key of its log was expected")
     try:
         key.verify_ed25519(ed25519[0].signature, parsed.text.encode())
-        cosigned_at = _verify_cosignature(checkpoint, mldsa44[0], key) if mldsa44 else None
+        cosigned_at = verify_cosignature(checkpoint, mldsa44[0], key) if mldsa44 else None
     except PeerError as error:
         raise _bad("the signature of the log under its checkpoint is not good") from error
     return VerifiedCheckpoint(checkpoint, cosigned_at, len(parsed.signatures) - 1 - len(mldsa44))
 
 
-def _verify_cosignature(checkpoint: Checkpoint, signature: NoteSignature, key: LogVerificationKey) -> int:
+def verify_cosignature(checkpoint: Checkpoint, signature: NoteSignature, key: LogVerificationKey) -> int:
+    """Accept only a cosignature that the holder of ``key`` made of exactly this checkpoint; the second of its time.
+
+    Raises:
+        PeerError: ``SF328``.
+    """
+    if (signature.name, signature.key_id) != (key.name, _mldsa44_id(key)):
+        raise _bad(f"a cosignature of {key.name} was expected")
     if len(signature.signature) <= 8:
         raise _bad("a cosignature begins with its time")
     (stamp,) = struct.unpack(">Q", signature.signature[:8])
     if stamp > _MAX_TIMESTAMP:
         raise _bad("the time of a cosignature is out of range")
-    key.verify_mldsa44(signature.signature[8:], _cosigned_message(checkpoint, key.name, stamp))
+    try:
+        key.verify_mldsa44(signature.signature[8:], _cosigned_message(checkpoint, key.name, stamp))
+    except PeerError as error:
+        raise _bad(f"the cosignature of {key.name} is not good") from error
     return int(stamp)
 
 

@@ -18,6 +18,10 @@ _PHRASES: dict[EventType, tuple[str, str]] = {
     EventType.LOG_STARTED: ("began to write this log", "could not begin to write this log"),
     EventType.LOG_STOPPED: ("stopped writing this log in good order", "stopped writing this log after an error"),
     EventType.LOG_VERIFIED: ("verified this log over {size} entries", "found this log damaged"),
+    EventType.LOG_COSIGNED: (
+        "as a witness vouched for the log of {peer} over {size} entries",
+        "as a witness could not hand in that it vouches for the log of {peer} over {size} entries",
+    ),
     EventType.LOG_EXPORTED: ("exported this log ({format})", "could not export this log"),
     EventType.POLICY_LOADED: ("put policy {policy_id} version {version} into force", "could not load a policy"),
     EventType.POLICY_REJECTED: ("refused to load policy {policy_id}", "refused to load policy {policy_id}"),

@@ -16,10 +16,15 @@ from semfed_secure.client.decisions import DecisionPreview
 from semfed_secure.client.records import iter_records, read_outputs
 from semfed_secure.client.roster import take_roster
 from semfed_secure.client.session import TAKES_PART, Client, Round
+from semfed_secure.client.transport import HttpTransport
+from semfed_secure.client.witness import vouch
+from semfed_secure.client.witness_office import load_witness_config, open_witness
+from semfed_secure.clock import SystemClock
 from semfed_secure.errors import ConfigurationError, ExitCode, PeerError, SemfedError
 from semfed_secure.identity.files import read_bounded
 from semfed_secure.identity.roster import MAX_ROSTER_FILE_BYTES
-from semfed_secure.ids import hex_digest
+from semfed_secure.identity.tls import member_uri
+from semfed_secure.ids import FederationId, MemberId, hex_digest
 from semfed_secure.policy.engine import Outcome
 from semfed_secure.wire.messages import PromptStatus
 
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
 
     from semfed_secure.client.learning import LearnOutcome
     from semfed_secure.client.round import VerifiedConsensus
+    from semfed_secure.client.transport import RoundSummary
     from semfed_secure.privacy.forecast import Forecast
     from semfed_secure.wire.messages import Receipt
 
@@ -180,6 +186,36 @@ def take(
     emit(document, as_json=as_json, text=text)
 
 
+@app.command()
+def witness(
+    config: Annotated[
+        Path, typer.Option("--config", help="The witness file: four sections of a site file.", show_default=False)
+    ],
+    every: Annotated[
+        float, typer.Option(min=0, help="Seconds after which to look again, for ever; 0 ends after once.")
+    ] = 0.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Vouch for the server's log as a member with the role `witness`; sites with that role do it while they run.
+
+    What is signed is the newest checkpoint, after it has been verified to extend the last one that was seen.
+    """
+    loaded = load_witness_config(config)
+    uri = member_uri(FederationId(loaded.site.federation), MemberId(loaded.federation.server_id))
+    office = open_witness(loaded, clock=SystemClock())
+    try:
+        with HttpTransport.to(loaded.server, uri) as transport:
+            while True:
+                seen = _patiently(partial(vouch, office, transport))
+                document = {"log": seen.origin, "size": seen.size, "root": seen.root.hex()}
+                emit(document, as_json=as_json, text=f"vouched for {printable(seen.origin)} at size {seen.size}")
+                if not every:
+                    return
+                time.sleep(every)
+    finally:
+        office.close()
+
+
 def _open(site: SiteConfig) -> Client:
     return Client.open(site, on_step=note)
 
@@ -193,7 +229,7 @@ def _named(client: Client, names: Sequence[str], records: Path | None) -> list[A
     done: list[Attendance] = []
     for name in names:
         told = False
-        while not any(row.round_id == name for row in _patiently(client.rounds)):
+        while not any(row.round_id == name for row in _patiently(partial(_announced, client))):
             if not told:
                 note(f"waiting for round {printable(name)}: the server does not announce it")
                 told = True
@@ -208,7 +244,8 @@ def _all(client: Client, records: Path | None) -> list[Attendance]:
     seen: set[str] = set()
     try:
         while True:
-            announced = [row.round_id for row in _patiently(client.rounds) if row.state in TAKES_PART]
+            rounds = _patiently(partial(_announced, client))
+            announced = [row.round_id for row in rounds if row.state in TAKES_PART]
             for name in (*client.unfinished(), *announced):
                 if name not in seen:
                     seen.add(name)
@@ -216,6 +253,12 @@ def _all(client: Client, records: Path | None) -> list[Attendance]:
             time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
         return done
+
+
+def _announced(client: Client) -> Sequence[RoundSummary]:
+    """What the server announces, after a look at its log where that is this site's office."""
+    client.keep_watch()
+    return client.rounds()
 
 
 def _patiently(act: Callable[[], T]) -> T:

@@ -16,6 +16,7 @@ from semfed_secure.client.round import (
     VerifiedRound,
     require_open,
     require_own_key,
+    require_witnesses,
     verify_consensus,
     verify_manifest,
     verify_round,
@@ -45,8 +46,8 @@ def join(site: Site, transport: Transport, round_id: RoundId) -> VerifiedRound:
     Only reads are sent: a server cannot tell a site that declines from one that is not there.
 
     Raises:
-        PeerError: SF32x, what the server showed does not verify; ``peer.refused`` is in the audit log. SF307, the round
-            would not take this site's key.
+        PeerError: SF32x, what the server showed does not verify, or SF330, fewer members vouch for its log than the
+            policy demands; ``peer.refused`` is in the audit log. SF307, the round would not take this site's key.
         PolicyDenied: SF201, the policy does not let this site take part.
         ConsensusError: SF401 or SF404, a round that was never joined is not open.
     """
@@ -59,6 +60,7 @@ def join(site: Site, transport: Transport, round_id: RoundId) -> VerifiedRound:
             _require_same(known, round_)
             return round_
         follow(site.database, transport, round_.server, round_.manifest.log_checkpoint)
+        witnesses = require_witnesses(round_, site.policy.limits.peers.min_witnesses or 0, site.clock.now())
     except PeerError as error:
         _log_refusal(site, error, round_id)
         raise
@@ -70,7 +72,7 @@ def join(site: Site, transport: Transport, round_id: RoundId) -> VerifiedRound:
     facts = Facts(
         action=Action.JOIN,
         prompts=prompt_facts(round_, verdicts),
-        peer=peer_facts(round_),
+        peer=peer_facts(round_, witnesses=witnesses),
         history=history,
         approvals=verdicts.approvals,
     )

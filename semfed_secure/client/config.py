@@ -266,13 +266,18 @@ class ReviewSection(Section):
     canaries: FilePath | None = None
 
 
-class SiteConfig(Section):
-    """A whole site file, validated."""
+class MemberConfig(Section):
+    """A whole witness file, validated: what every member names that speaks with the server."""
 
     site: SiteSection
     identity: IdentitySection
     federation: FederationSection
     server: ServerSection
+
+
+class SiteConfig(MemberConfig):
+    """A whole site file, validated."""
+
     policy: PolicySection
     data: DataSection
     model: Annotated[LocalModelSection | RemoteModelSection, Field(discriminator="kind")]

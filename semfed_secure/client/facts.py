@@ -55,8 +55,8 @@ def prompt_facts(round_: VerifiedRound, verdicts: Verdicts) -> PromptFacts:
     return PromptFacts(digest=digest, count=round_.manifest.prompt_count, refused=bool(verdicts.refused_by))
 
 
-def peer_facts(round_: VerifiedRound) -> PeerFacts:
-    """The server, as the verified roster and manifest describe it."""
+def peer_facts(round_: VerifiedRound, *, witnesses: int | None = None) -> PeerFacts:
+    """The server, as the verified roster and manifest describe it, and how many vouch for its log."""
     server, manifest = round_.server, round_.manifest
     return PeerFacts(
         server_id=server.member_id,
@@ -65,6 +65,7 @@ def peer_facts(round_: VerifiedRound) -> PeerFacts:
         jurisdiction=server.jurisdiction,
         suite=str(server.suite),
         min_clients=manifest.rule.min_clients,
+        witnesses=witnesses,
     )
 
 

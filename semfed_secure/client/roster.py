@@ -11,11 +11,11 @@ from semfed_secure.identity.roster import verify_roster
 from semfed_secure.ids import hex_digest
 
 if TYPE_CHECKING:
-    from semfed_secure.client.site import Site
+    from semfed_secure.client.office import Office
     from semfed_secure.identity.roster import Roster
 
 
-def take_roster(site: Site, data: bytes) -> Roster:
+def take_roster(site: Office, data: bytes) -> Roster:
     """Verify a roster file against the pinned root and remember it as the newest seen; again, nothing happens.
 
     From then on the server has to show this roster or a newer one, whatever it showed before.
@@ -33,7 +33,7 @@ def take_roster(site: Site, data: bytes) -> Roster:
     return roster
 
 
-def _accepted(site: Site, roster: Roster) -> Event:
+def _accepted(site: Office, roster: Roster) -> Event:
     return Event(
         type=EventType.ROSTER_ACCEPTED,
         outcome="success",

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from semfed_secure.audit.merkle import root_over
+from semfed_secure.audit.witnesses import vouching
 from semfed_secure.clock import from_ms, to_iso, to_ms
 from semfed_secure.crypto.keys import SealingKey
 from semfed_secure.crypto.signing import verify
@@ -227,6 +228,18 @@ def require_open(manifest: RoundManifest, now: datetime) -> None:
         raise ConsensusError("SF401", f"the round opens at {to_iso(from_ms(manifest.opens_at_ms))}")
     if to_ms(now) >= manifest.closes_at_ms:
         raise ConsensusError("SF404", f"the round closed at {to_iso(from_ms(manifest.closes_at_ms))}")
+
+
+def require_witnesses(round_: VerifiedRound, least: int, now: datetime) -> int:
+    """Accept only a round whose log at least so many organisations vouch for; how many do.
+
+    Raises:
+        PeerError: SF330.
+    """
+    found = vouching(round_.manifest.log_checkpoint, round_.roster, server=round_.server, now=now)
+    if len(found) < least:
+        _refuse("SF330", f"{least} witnesses of the server's log were expected, {len(found)} vouch for what it shows")
+    return len(found)
 
 
 def require_own_key(round_: VerifiedRound, key: VerificationKey, now: datetime) -> None:

@@ -22,6 +22,7 @@ from semfed_secure.client.progress import RoundState, list_states, state_of
 from semfed_secure.client.site import OnStep, Site, ignore_steps, open_site
 from semfed_secure.client.taking_part import Round
 from semfed_secure.client.transport import HttpTransport, RoundSummary, Transport
+from semfed_secure.client.witness import Vigil
 from semfed_secure.clock import Clock, Randomness, SystemClock, SystemRandomness
 from semfed_secure.errors import ConfigurationError, ConsensusError
 from semfed_secure.identity.tls import member_uri
@@ -54,6 +55,7 @@ class Client:
     ) -> None:
         """Use `open`."""
         self._site, self._transport, self._engine, self._sleep = site, transport, engine, sleep
+        self._vigil = Vigil(site, transport)
 
     @classmethod
     def open(
@@ -118,6 +120,14 @@ class Client:
         """The rounds that the server says it has; a hint, verified when one is joined."""
         return self._transport.rounds()
 
+    def keep_watch(self) -> None:
+        """Vouch for the server's log, if this site has the role of a witness and it is time to; see `Vigil.keep`.
+
+        Raises:
+            PeerError: SF322, SF323 or SF306, what the server shows does not verify.
+        """
+        self._vigil.keep()
+
     def unfinished(self) -> tuple[RoundId, ...]:
         """Rounds that this site joined and neither learned from nor saw aborted, oldest first."""
         with self._site.database.snapshot() as tx:
@@ -125,6 +135,8 @@ class Client:
 
     def join(self, round_id: str | None = None) -> Round:
         """Verify a round's signed manifest, roster and prompts, and take part; again for one already joined.
+
+        A site with the role of a witness then vouches for the server's log, once in a while.
 
         Args:
             round_id: Which one; without it the only one that is open, or else the only one left unfinished here.
@@ -138,7 +150,9 @@ class Client:
         name = RoundId(round_id) if round_id is not None else self._open_round()
         if not is_name(name):
             raise ConfigurationError("SF105", "a round is named by 1-63 of a-z 0-9 . _ -")
-        return Round(join(self._site, self._transport, name), self._site, self._transport, self._engine, self._sleep)
+        joined = join(self._site, self._transport, name)
+        self.keep_watch()
+        return Round(joined, self._site, self._transport, self._engine, self._sleep)
 
     def close(self) -> None:
         """Give back the database and the connections."""

@@ -31,7 +31,7 @@ from semfed_secure.storage import Database
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from semfed_secure.client.config import SiteConfig
+    from semfed_secure.client.config import MemberConfig, SiteConfig
     from semfed_secure.clock import Clock, Randomness
     from semfed_secure.identity.member_files import MemberKeys
     from semfed_secure.identity.root import FederationRoot
@@ -109,8 +109,46 @@ def open_site(
         PeerError: SF322 if the federation root is not the pinned one, SF331 if the own record does not verify.
         IntegrityError: SF522 if the policy is not the pinned one, SF50x if the log cannot be kept.
     """
+    opened = open_member(config, role=Role.CLIENT, clock=clock, keys=keys)
+    actor = opened.keys.record.member_id
+    try:
+        policy = _load_policy(config, opened.database, opened.audit, actor)
+        return Site(
+            config=config,
+            keys=opened.keys,
+            root=opened.root,
+            policy=policy,
+            database=opened.database,
+            audit=opened.audit,
+            ledger=BudgetLedger(opened.database, opened.audit, clock, actor=actor),
+            adapters=AdapterStore(config.site.state / ADAPTERS),
+            clock=clock,
+            randomness=randomness,
+            on_step=on_step,
+        )
+    except BaseException:
+        opened.database.close()
+        raise
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedMember:
+    """A member's identity, its database and its log."""
+
+    keys: MemberKeys
+    root: FederationRoot
+    database: Database
+    audit: AuditLog
+
+
+def open_member(config: MemberConfig, *, role: Role, clock: Clock, keys: MemberKeys | None) -> OpenedMember:
+    """Open what every member has that acts as ``role``; the root is the pinned one, or the first, or named on purpose.
+
+    Raises:
+        ConfigurationError, PeerError, IntegrityError: as `open_site`, but for the policy.
+    """
     own = keys if keys is not None else config.identity.load(os.environ)
-    _require_own(config, own)
+    _require_own(config, own, role)
     root = load_root(config.federation.root)
     config.site.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     database = Database.open(config.site.state / DATABASE_FILE, kind="client")
@@ -121,20 +159,7 @@ def open_site(
             hold(tx, ROOT, root.digest, named=_digest(config.federation.root_digest))
             if is_new_key(tx, own.signing.key_id):
                 audit.append(_key_loaded(own), tx)
-        policy = _load_policy(config, database, audit, own.record.member_id)
-        return Site(
-            config=config,
-            keys=own,
-            root=root,
-            policy=policy,
-            database=database,
-            audit=audit,
-            ledger=BudgetLedger(database, audit, clock, actor=own.record.member_id),
-            adapters=AdapterStore(config.site.state / ADAPTERS),
-            clock=clock,
-            randomness=randomness,
-            on_step=on_step,
-        )
+        return OpenedMember(own, root, database, audit)
     except BaseException:
         database.close()
         raise
@@ -172,14 +197,14 @@ def _key_loaded(keys: MemberKeys) -> Event:
     )
 
 
-def _require_own(config: SiteConfig, keys: MemberKeys) -> None:
+def _require_own(config: MemberConfig, keys: MemberKeys, role: Role) -> None:
     record = keys.record
     named = (config.site.federation, config.site.member)
     if (record.federation, record.member_id) != named:
         found = f"{record.federation}/{record.member_id}"
         raise ConfigurationError("SF101", f"the keys of {'/'.join(named)} were expected, found those of {found}")
-    if Role.CLIENT not in record.roles:
-        raise ConfigurationError("SF101", f"the role client was expected of {record.member_id}")
+    if role not in record.roles:
+        raise ConfigurationError("SF101", f"the role {role} was expected of {record.member_id}")
 
 
 def _load_policy(config: SiteConfig, database: Database, audit: AuditLog, actor: str) -> EffectivePolicy:

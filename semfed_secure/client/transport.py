@@ -41,7 +41,7 @@ PATIENCE_SECONDS = 300.0
 EXCHANGE_SECONDS = 600.0
 """The longest that one answer may take to arrive, however steadily it trickles."""
 _CHANCE = SystemRandom()
-_COSE = "application/cose"
+_COSE, _TEXT = "application/cose", "text/plain"
 _TRY_AGAIN = frozenset({408, 429, 502, 503, 504})
 
 
@@ -94,6 +94,10 @@ class Transport(Protocol):
 
     def checkpoint(self) -> str:
         """The server log's newest checkpoint."""
+        ...
+
+    def cosign(self, note: str) -> None:
+        """Hand in a witness's cosignature: a checkpoint with that one line."""
         ...
 
     def consistency(self, old: int, new: int) -> tuple[bytes, ...]:
@@ -191,6 +195,14 @@ class HttpTransport:
         """``GET /v1/log/checkpoint``."""
         return text_of(self._get("/v1/log/checkpoint"))
 
+    def cosign(self, note: str) -> None:
+        """``POST /v1/log/cosignatures``."""
+        status, _, answer = self._exchange(
+            "POST", "/v1/log/cosignatures", body=note.encode(), kind=_TEXT, limit=MAX_RECEIPT_BYTES
+        )
+        if status != 200:
+            raise refusal(status, answer)
+
     def consistency(self, old: int, new: int) -> tuple[bytes, ...]:
         """``GET /v1/log/consistency?old=N&new=M``."""
         return parse_proof(self._get(f"/v1/log/consistency?old={old}&new={new}"))
@@ -207,7 +219,13 @@ class HttpTransport:
         return answer
 
     def _exchange(
-        self, method: str, path: str, *, body: bytes | None = None, limit: int = MAX_MESSAGE_BYTES
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes | None = None,
+        kind: str = _COSE,
+        limit: int = MAX_MESSAGE_BYTES,
     ) -> tuple[int, str, bytes]:
         """One request, repeated while only the transport is at fault."""
         pause, waited, attempt = FIRST_PAUSE_SECONDS, 0.0, 0
@@ -215,7 +233,7 @@ class HttpTransport:
             attempt += 1
             told: float | None = None
             try:
-                answer = self._once(method, path, body, limit)
+                answer = self._once(method, path, body, kind, limit)
             except httpx.TransportError as error:
                 final = certificate_error(error, self._url)
                 if final is not None:
@@ -236,11 +254,11 @@ class HttpTransport:
             self._sleep(wait)
             waited, pause = waited + wait, pause * 2
 
-    def _once(self, method: str, path: str, body: bytes | None, limit: int) -> _Answer:
+    def _once(self, method: str, path: str, body: bytes | None, kind: str, limit: int) -> _Answer:
         """One request; the answer is cut off, not stored, beyond ``limit``."""
         headers = {"accept-encoding": "identity"}  # what is limited is what was sent, no decompression in between
         if body is not None:
-            headers["content-type"] = _COSE
+            headers["content-type"] = kind
         until = time.monotonic() + EXCHANGE_SECONDS
         with self._client.stream(method, self._url + path, content=body, headers=headers) as response:
             parts: list[bytes] = []
@@ -252,8 +270,8 @@ class HttpTransport:
                 if time.monotonic() > until:
                     raise httpx.ReadTimeout("the answer trickles")
                 parts.append(part)
-            kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-            return _Answer(response.status_code, kind, b"".join(parts), _retry_after(response))
+            said = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+            return _Answer(response.status_code, said, b"".join(parts), _retry_after(response))
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from pydantic import AwareDatetime, BeforeValidator, Field, WithJsonSchema, mode
 from semfed_secure.policy.facts import Action
 from semfed_secure.policy.tightening import Rule, Section, limit
 from semfed_secure.units import Aggregation, Mechanism, OutputKind, Period, PrivacyUnit, Relation
+from semfed_secure.wire.manifest import MAX_WITNESSES
 
 _DECIMAL = re.compile(r"[0-9]{1,6}(\.[0-9]{1,30})?(e-[0-9]{1,2})?\Z")
 _DECIMAL_ADVICE = 'write it as a decimal in quotes, such as "8.0" or "1e-6"'
@@ -47,6 +48,7 @@ DigestText = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 Jurisdiction = Annotated[str, Field(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$")]
 Count = Annotated[int, Field(ge=0, le=1_000_000_000)]
 Ppm = Annotated[int, Field(ge=0, le=1_000_000)]
+Witnesses = Annotated[int, Field(ge=0, le=MAX_WITNESSES)]
 People = Annotated[int, Field(ge=1, le=20)]
 
 
@@ -143,6 +145,7 @@ class PeerLimits(Section):
 
     jurisdictions: frozenset[Jurisdiction] | None = limit(Rule.ONLY, "jurisdictions of the server")
     min_clients: Count | None = limit(Rule.AT_LEAST, "clients in a round")
+    min_witnesses: Witnesses | None = limit(Rule.AT_LEAST, "members that vouch for the server's log")
     suites: frozenset[Name] | None = limit(Rule.ONLY, "cryptographic suites")
     max_key_age_days: Count | None = limit(Rule.AT_MOST, "age of this site's signing key in days")
 

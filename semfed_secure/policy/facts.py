@@ -108,7 +108,10 @@ class ModelFacts(_Section):
 
 @dataclass(frozen=True, slots=True)
 class PeerFacts(_Section):
-    """The server of the round, as the verified roster and manifest describe it."""
+    """The server of the round, as the verified roster and manifest describe it.
+
+    ``witnesses`` counts the members that vouch for its log; it is known when a round is joined.
+    """
 
     server_id: str
     federation: str
@@ -116,6 +119,7 @@ class PeerFacts(_Section):
     jurisdiction: str
     suite: str
     min_clients: int
+    witnesses: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,6 +83,10 @@ def _releasing(facts: Facts) -> bool:
     return facts.action == Action.RELEASE
 
 
+def _joining(facts: Facts) -> bool:
+    return facts.action == Action.JOIN
+
+
 def _counting_this(name: str) -> Read:
     # The release that is asked about counts too.
     before = attrgetter(f"history.{name}")
@@ -139,6 +143,7 @@ LIMIT_CHECKS: tuple[Check, ...] = (
     _row("MOD-004", "models.no_remote_code", "model", read=_without_remote_code),
     _row("PEER-004", "peers.jurisdictions", "peer.jurisdiction"),
     _row("PEER-005", "peers.min_clients", "peer.min_clients"),
+    _row("PEER-006", "peers.min_witnesses", "peer.witnesses", when=_joining),
     _row("KEY-001", "peers.suites", "peer.suite"),
     _row("KEY-002", "peers.max_key_age_days", "history.key_age_days"),
     _row("LAB-001", "labels.kinds", "labels.kind"),

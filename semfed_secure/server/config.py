@@ -22,6 +22,7 @@ from semfed_secure.settings import (
     model_source,
 )
 from semfed_secure.units import Mechanism, PrivacyUnit, Relation
+from semfed_secure.wire.manifest import MAX_WITNESSES
 
 
 def _address(text: str) -> str:
@@ -161,6 +162,8 @@ class RoundsSection(Section):
         trim_ppm: Share of the winning texts' weight that is trimmed from the edge.
         weights: ``equal``, or ``agreement`` to let behaviour over all prompts take up to half of a weight.
         max_new_tokens: Length of generated answers.
+        min_witnesses: Witnesses of other organisations that must vouch for the log before a round opens; sites whose
+            policy demands fewer take part too.
         floor: The weakest declared privacy that is admitted.
     """
 
@@ -174,6 +177,7 @@ class RoundsSection(Section):
     trim_ppm: Annotated[int, Field(ge=0, lt=500_000)] = 200_000
     weights: Literal["equal", "agreement"] = "equal"
     max_new_tokens: Annotated[int, Field(ge=1, le=1_024)] = 32
+    min_witnesses: Annotated[int, Field(ge=0, le=MAX_WITNESSES)] = 0
     floor: FloorSection = FloorSection()
 
 

@@ -36,6 +36,7 @@ class ServerContext:
         randomness: Where nonces come from.
         limits: What strangers and members may take.
         close_when_complete: Whether a round closes as soon as nobody else is expected.
+        min_witnesses: Witnesses that must vouch for the log before a round opens.
         embedder: Loads the embedder; called for ``text`` rounds only.
     """
 
@@ -48,6 +49,7 @@ class ServerContext:
     randomness: Randomness
     limits: LimitsSection
     close_when_complete: bool = True
+    min_witnesses: int = 0
     embedder: Callable[[], Embedder] | None = None
 
     def __post_init__(self) -> None:

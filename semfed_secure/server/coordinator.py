@@ -25,6 +25,7 @@ from semfed_secure.server.refusals import Refusals
 from semfed_secure.server.roster_entries import RosterEntries
 from semfed_secure.server.round import FINAL, RoundInput, RoundState, after, due, ending
 from semfed_secure.server.transitions import Transitions, published_at
+from semfed_secure.server.witnesses import witnessed_checkpoint
 from semfed_secure.storage import round_rows
 from semfed_secure.wire.prompts import PromptSet, encode_prompt_set
 
@@ -80,7 +81,8 @@ class Coordinator:
         Raises:
             ConfigurationError: ``SF105`` the plan cannot be held, its name is taken, or too many rounds are open;
                 ``SF104`` the prompt set does not fit it.
-            PeerError: ``SF322`` the roster has expired; ``SF306`` it does not list this server.
+            PeerError: ``SF322`` the roster has expired; ``SF306`` it does not list this server; ``SF330`` too few
+                witnesses vouch for the log.
         """
         check_plan(plan, prompt_set)  # before a key file bears the round's name
         context = self._context
@@ -88,12 +90,13 @@ class Coordinator:
         roster.member(context.member, role=Role.SERVER, at=context.clock.now())
         with context.database.transaction() as tx:
             self._check_room(tx, plan.round_id)
+            witnessed = witnessed_checkpoint(tx, context, roster) if context.min_witnesses else None
             with self._key_entries.created(tx, plan.round_id) as recipient_key:
                 ground = Ground(
                     federation=context.federation,
                     roster=roster,
                     recipient_key=recipient_key,
-                    log_checkpoint=context.audit.checkpoint(tx),
+                    log_checkpoint=witnessed or context.audit.checkpoint(tx),
                 )
                 manifest = make_manifest(plan, prompt_set, ground, context.randomness)
                 context.rosters.pin(tx, roster)

@@ -82,6 +82,7 @@ def open_service(
             randomness=SystemRandomness(),
             limits=config.limits,
             close_when_complete=config.rounds.close_when_complete,
+            min_witnesses=config.rounds.min_witnesses,
             embedder=EmbedderLoader(config.embedder.source) if config.embedder else None,
         )
         yield Service(context, version=version)

@@ -133,10 +133,11 @@ def _behind_the_head(what: str) -> Iterator[None]:
         raise IntegrityError("SF501", f"the log holds {what} behind its head: it was changed, or set back") from error
 
 
-def has_checkpoint(tx: Transaction, size: int) -> bool:
-    """Whether a checkpoint of ``size`` entries is kept."""
-    found = tx.connection.scalar(select(log_checkpoint.c.size).where(log_checkpoint.c.size == size))
-    return found is not None
+def read_checkpoint(tx: Transaction, size: int) -> str | None:
+    """The kept checkpoint of ``size`` entries."""
+    query = select(log_checkpoint.c.size, log_checkpoint.c.note).where(log_checkpoint.c.size == size)
+    row = tx.connection.execute(query).first()
+    return None if row is None else typed_row(CheckpointRow, row, code="SF501").note
 
 
 def read_entries(tx: Transaction, start: int, stop: int) -> list[EntryRow]:

@@ -69,6 +69,16 @@ log_node = Table(
 # Checkpoints worth keeping: those with a post-quantum cosignature.
 log_checkpoint = Table("log_checkpoint", metadata, _number("size", key=True), _text("note"))
 
+# What witnesses said of kept checkpoints of a server's log; older ones are dropped.
+log_cosignature = Table(
+    "log_cosignature",
+    metadata,
+    _number("size", key=True),
+    _text("member_id", key=True),
+    _text("line"),
+    _number("taken_at_ms"),
+)
+
 # -- a client's privacy budget ----------------------------------------------------------------------------
 ledger_charge = Table(
     "ledger_charge",

@@ -87,6 +87,7 @@ class LocalFederation:
         clock: Clock | None = None,
         embedder: LoadedEmbedder | None = None,
         close_when_complete: bool = True,
+        min_witnesses: int = 0,
     ) -> None:
         """Found the federation, or take up the one that lies there.
 
@@ -97,10 +98,12 @@ class LocalFederation:
             clock: Everybody's clock.
             embedder: What the server compares texts with; rounds of texts need one.
             close_when_complete: Whether a round closes as soon as every site was admitted.
+            min_witnesses: Witnesses that must vouch for the server's log before a round opens. With any, every site is
+                founded as a witness too, and its policy demands as many.
         """
         self.directory, self.members = directory, tuple(MemberId(name) for name in members)
         self._clock = clock if clock is not None else SystemClock()
-        self._embedder, self._prompt_sets = embedder, tuple(prompt_sets)
+        self._embedder, self._prompt_sets, self._min_witnesses = embedder, tuple(prompt_sets), min_witnesses
         if not (directory / ROOT_FILE).exists():
             self._found()
         self.root = FederationRoot.parse((directory / ROOT_FILE).read_bytes())
@@ -116,6 +119,7 @@ class LocalFederation:
             randomness=SystemRandomness(),
             limits=LimitsSection(),
             close_when_complete=close_when_complete,
+            min_witnesses=min_witnesses,
             embedder=None if embedder is None else (lambda: embedder),
         )
         self.coordinator = Coordinator(self.context)
@@ -245,25 +249,26 @@ class LocalFederation:
         root_key = SigningKey.generate()
         save_key(self.directory / _ROOT_KEY, root_key, PASSPHRASE, cost=_CHEAP)
         self._enrol(SERVER, self.directory / SERVER / "keys", Role.SERVER)
+        roles = (Role.CLIENT, Role.WITNESS) if self._min_witnesses else (Role.CLIENT,)
         for name in self.members:
-            self._enrol(name, self.site(name) / "keys", Role.CLIENT)
+            self._enrol(name, self.site(name) / "keys", *roles)
         self.root = FederationRoot(FEDERATION, 1, (root_key.public,))
         replace_file(self.directory / ROSTER_FILE, self.sign_roster(1))
         # Last: whoever finds the root file finds a whole federation.
         replace_file(self.directory / ROOT_FILE, self.root.encode())
 
-    def _enrol(self, name: MemberId, directory: Path, role: Role) -> None:
+    def _enrol(self, name: MemberId, directory: Path, *roles: Role) -> None:
         """A member's key directory as `semfed keys create` makes it, but quick to open."""
         directory.mkdir(parents=True, mode=0o700)
         now = self._clock.now()
         signing, log = SigningKey.generate(), LogSigningKey.generate(f"{name}.example/{FEDERATION}/{name}")
-        opening = OpeningKey.generate() if role is Role.SERVER else None
+        opening = OpeningKey.generate() if Role.SERVER in roles else None
         record = MemberRecord(
             federation=FEDERATION,
             member_id=name,
             domain=f"{name}.example",
             jurisdiction="US",
-            roles=frozenset({role}),
+            roles=frozenset(roles),
             signing_keys=(signing.public,),
             sealing_key=None if opening is None else opening.public,
             log_key=log.public.encode(),
@@ -312,6 +317,8 @@ class LocalFederation:
                 ],
             },
         }
+        if self._min_witnesses:
+            policy["limits"] = {"peers": {"min_witnesses": self._min_witnesses}}
         return _merged(policy, settings.policy or {})
 
     def _sections(self, member: str, settings: SiteSettings) -> dict[str, Any]:

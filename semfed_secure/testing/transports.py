@@ -9,6 +9,7 @@ from semfed_secure.client.replies import entry_tile, pick_entry
 from semfed_secure.client.transport import RoundSummary
 from semfed_secure.errors import PeerError
 from semfed_secure.ids import RoundId
+from semfed_secure.server.witnesses import newest_checkpoint, take_cosignature
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,8 +69,12 @@ class LocalTransport:
         return _asked(lambda: self._coordinator.consensus_proof(round_id).encode()).decode()
 
     def checkpoint(self) -> str:
-        """The newest checkpoint."""
-        return self._context.audit.checkpoint()
+        """The newest checkpoint, with cosignatures."""
+        return newest_checkpoint(self._context)
+
+    def cosign(self, note: str) -> None:
+        """A witness's cosignature."""
+        _asked(lambda: str(take_cosignature(self._context, note.encode())).encode())
 
     def consistency(self, old: int, new: int) -> tuple[bytes, ...]:
         """The proof that the log grew."""
@@ -136,6 +141,10 @@ class TransportWrapper:
     def checkpoint(self) -> str:
         """Passed on."""
         return self._inner.checkpoint()
+
+    def cosign(self, note: str) -> None:
+        """Passed on."""
+        self._inner.cosign(note)
 
     def consistency(self, old: int, new: int) -> tuple[bytes, ...]:
         """Passed on."""

@@ -18,7 +18,8 @@ from semfed_secure.server.config import LimitsSection
 from semfed_secure.server.http.description import document
 from semfed_secure.server.http.problems import COSE, PROBLEM, status_of
 from tests.server.serving import listening
-from tests.server.world import SITES, World, post, votes
+from tests.server.test_witnesses import said
+from tests.server.world import SITES, World, post, roster_file, votes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,6 +73,7 @@ def held(tmp_path: Path) -> Iterator[tuple[Held, World]]:
 
 
 CONTRIBUTE = "/v1/rounds/{round_id}/contributions"
+TEXT = "text/plain"
 
 
 def test_every_documented_route_answers_as_documented(held: tuple[Held, World]) -> None:
@@ -79,6 +81,8 @@ def test_every_documented_route_answers_as_documented(held: tuple[Held, World]) 
     server, world = held
     manifest = world.open()
     hidden = manifest.prompt_set_digest.hex()
+    world.publish_roster(roster_file(sequence=2, witnesses=["judge"]))
+    world.server.advance()
     asked = {
         ("GET", "/v1/rounds"): [({}, 200)],
         ("GET", "/v1/rounds/{round_id}"): [({"round_id": ROUND}, 200), ({"round_id": "none"}, 404)],
@@ -103,6 +107,13 @@ def test_every_documented_route_answers_as_documented(held: tuple[Held, World]) 
             ({"path": "0/000.p/1"}, 200),
             ({"path": "0/999"}, 404),
             ({"path": "0/1"}, 400),
+        ],
+        ("POST", "/v1/log/cosignatures"): [
+            ({"body": said(world, "judge"), "kind": TEXT}, 200),
+            ({"body": said(world, "stranger"), "kind": TEXT}, 403),
+            ({"body": b"garbage", "kind": TEXT}, 400),
+            ({"body": bytes(9_000), "kind": TEXT}, 413),
+            ({"body": said(world, "judge")}, 415),
         ],
         ("GET", "/v1/openapi.json"): [({}, 200)],
         ("GET", "/healthz"): [({}, 200)],

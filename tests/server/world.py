@@ -126,11 +126,17 @@ def root() -> tuple[FederationRoot, SigningKey]:
 
 
 def roster_file(
-    names: Sequence[str] = SITES, *, sequence: int = 1, revoked: Sequence[str] = (), issued_at: datetime = NOW
+    names: Sequence[str] = SITES,
+    *,
+    sequence: int = 1,
+    revoked: Sequence[str] = (),
+    issued_at: datetime = NOW,
+    witnesses: Sequence[str] = (),
 ) -> bytes:
-    """A signed roster of the server and the named clients."""
+    """A signed roster of the server, the named clients, and the named members that are witnesses only."""
     federation_root, key = root()
     members = [member("hub", Role.SERVER), *(member(name) for name in names)]
+    members += [member(name, Role.WITNESS) for name in witnesses]
     return sign_roster(
         [each.record for each in members],
         root=federation_root,
@@ -150,6 +156,7 @@ class World:
     clock: FixedClock = field(default_factory=lambda: FixedClock(NOW))
     limits: LimitsSection = field(default_factory=LimitsSection)
     close_when_complete: bool = True
+    min_witnesses: int = 0
     embedder: Callable[[], Any] | None = WordEmbedder
     url: str | None = None
 
@@ -174,6 +181,7 @@ class World:
             randomness=SystemRandomness(),
             limits=self.limits,
             close_when_complete=self.close_when_complete,
+            min_witnesses=self.min_witnesses,
             embedder=self.embedder,
         )
         self.server = Coordinator(self.context)

@@ -171,7 +171,7 @@ class World:
         place = self.directory / f"fork-{len(list(self.directory.glob('fork-*')))}"
         source = self.federation.directory
         shutil.copytree(source, place, ignore=lambda _, names: [name for name in names if name.startswith("server.db")])
-        _copy_database(source / "server" / "server.db", place / "server" / "server.db")
+        copy_database(source / "server" / "server.db", place / "server" / "server.db")
         return _open(place, tuple(self.strategies), self.clock)
 
     def dump(self, directory: Path, *, failed: str | None) -> None:
@@ -215,7 +215,7 @@ def _founded(names: tuple[str, ...]) -> Path:
     return directory / "federation"
 
 
-def _copy_database(source: Path, target: Path) -> None:
+def copy_database(source: Path, target: Path) -> None:
     """A copy of a database that is open, as a backup tool makes it."""
     with closing(sqlite3.connect(source)) as original, closing(sqlite3.connect(target)) as copy:
         original.backup(copy)

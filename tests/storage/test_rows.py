@@ -13,6 +13,7 @@ from semfed_secure.errors import IntegrityError
 from semfed_secure.storage import (
     Database,
     Transaction,
+    cosignature_rows,
     ledger_rows,
     log_rows,
     outbox_rows,
@@ -20,6 +21,7 @@ from semfed_secure.storage import (
     progress_rows,
     round_rows,
 )
+from semfed_secure.storage.cosignature_rows import CosignatureRow
 from semfed_secure.storage.ledger_rows import ChargeRow
 from semfed_secure.storage.log_rows import CheckpointRow, EntryRow, HeadRow, NodeRow
 from semfed_secure.storage.outbox_rows import OutboxRow
@@ -263,8 +265,25 @@ def test_log_rows_come_back_in_order(database: Database) -> None:
         assert list(log_rows.walk_level(tx, 1)) == nodes[:2]
         assert log_rows.count_nodes(tx) == 3
         assert log_rows.list_checkpoints(tx) == [CheckpointRow(4, "note 4"), CheckpointRow(9, "note 9")]
-        assert log_rows.has_checkpoint(tx, 9)
-        assert not log_rows.has_checkpoint(tx, 5)
+        assert log_rows.read_checkpoint(tx, 9) is not None
+        assert log_rows.read_checkpoint(tx, 5) is None
         asked = [(0, 4), (1, 1), (2, 0), (3, 0)]
         assert log_rows.read_hashes(tx, asked) == {(0, 4): b"\x04" * 32, (1, 1): b"b" * 32, (2, 0): b"c" * 32}
         assert log_rows.read_hashes(tx, []) == {}
+
+
+def test_cosignatures_are_the_newest_of_each_member_under_each_size(database: Database) -> None:
+    """The same member again takes its own place; sizes come largest first, those of too few are left out."""
+    with database.transaction() as tx:
+        for size, name, line, at in ((4, "b", "old", 1), (4, "b", "new", 2), (4, "a", "x", 2), (9, "a", "y", 3)):
+            cosignature_rows.put_cosignature(tx, CosignatureRow(size, name, line, at))
+    with database.snapshot() as tx:
+        assert cosignature_rows.read_cosignatures(tx, 4) == [
+            CosignatureRow(4, "a", "x", 2),
+            CosignatureRow(4, "b", "new", 2),
+        ]
+        assert cosignature_rows.cosigned_sizes(tx, at_least=1) == [9, 4]
+        assert cosignature_rows.cosigned_sizes(tx, at_least=2) == [4]
+    with database.transaction() as tx:
+        cosignature_rows.drop_cosignatures(tx, taken_before_ms=3)
+        assert cosignature_rows.cosigned_sizes(tx, at_least=1) == [9]

@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from semfed_secure.audit.tiles import parse_tile_path, read_tile
 from semfed_secure.errors import PeerError
 from semfed_secure.ids import DIGEST_BYTES, Digest
-from semfed_secure.server.http.problems import COSE
-from semfed_secure.server.http.schemas import Proof, octets, refusals, signed, text
+from semfed_secure.server.http import callers
+from semfed_secure.server.http.incoming import read_body
+from semfed_secure.server.http.problems import COSE, HANG_UP
+from semfed_secure.server.http.schemas import Cosigned, Proof, octets, refusals, signed, text
 from semfed_secure.server.metrics import render_metrics
+from semfed_secure.server.witnesses import MAX_COSIGNATURE_BYTES, newest_checkpoint, take_cosignature
 
 if TYPE_CHECKING:
     from semfed_secure.server.service import Service
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
 router = APIRouter(generate_unique_id_function=lambda route: route.name)
 CBOR = "application/cbor"
 TILE = "application/octet-stream"
+TEXT = "text/plain"
 _SIZE = Query(ge=0, le=2**63 - 1)
 
 
@@ -57,8 +62,33 @@ def prompts(
     tags=["log"],
 )
 def checkpoint(request: Request) -> PlainTextResponse:
-    """The newest signed checkpoint of the server's log."""
-    return PlainTextResponse(_service(request).context.audit.checkpoint())
+    """The newest signed checkpoint of the server's log, with the cosignatures that witnesses gave it."""
+    return PlainTextResponse(newest_checkpoint(_service(request).context))
+
+
+@router.post(
+    "/v1/log/cosignatures",
+    responses=refusals("SF301", "SF306", "SF328", "SF346", plain=(408, 415)),
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "description": "A checkpoint of this log as a signed note with one line: the ML-DSA-44 cosignature of a "
+            "member with the role `witness` (C2SP tlog-cosignature).",
+            "content": {TEXT: {"schema": {"type": "string", "maxLength": MAX_COSIGNATURE_BYTES}}},
+        }
+    },
+    tags=["log"],
+)
+async def cosign(request: Request) -> Cosigned:
+    """Take a witness's cosignature; the same again may be posted."""
+    service = _service(request)
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != TEXT:
+        raise HTTPException(415, headers=HANG_UP)
+    caller = callers.member(request.scope, service.context.federation)
+    with request.app.state.bodies.one_of(request.client.host if request.client else "") as place:
+        body = await read_body(request, place, MAX_COSIGNATURE_BYTES)
+        async with request.app.state.judging:
+            return Cosigned(size=await run_in_threadpool(take_cosignature, service.context, body, caller))
 
 
 @router.get("/v1/log/consistency", responses=refusals("SF302", plain=(404,)), tags=["log"])

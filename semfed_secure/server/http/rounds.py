@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 
 from semfed_secure.errors import PeerError
 from semfed_secure.ids import RoundId, is_name
 from semfed_secure.server.admission import body_limit
 from semfed_secure.server.http import callers
+from semfed_secure.server.http.incoming import read_body
 from semfed_secure.server.http.problems import COSE, HANG_UP
 from semfed_secure.server.http.schemas import BYTES, RoundLine, RoundList, RoundStatus, refusals, signed, text
 from semfed_secure.server.round import FINAL, RoundState
@@ -21,7 +21,6 @@ from semfed_secure.storage import round_rows
 from semfed_secure.wire.messages import Outcome
 
 if TYPE_CHECKING:
-    from semfed_secure.server.bodies import Body
     from semfed_secure.server.service import Service
 
 router = APIRouter(prefix="/v1/rounds", tags=["rounds"], generate_unique_id_function=lambda route: route.name)
@@ -57,7 +56,7 @@ async def contribute(round_id: str, request: Request) -> Response:
     caller = callers.member(request.scope, service.context.federation)
     with request.app.state.bodies.one_of(request.client.host if request.client else "") as place:
         try:
-            body = await _read(request, place, limit)
+            body = await read_body(request, place, limit)
             callers.require_sender(body, caller)
         except PeerError as refusal:
             service.coordinator.refusals.count(RoundId(round_id), refusal.code)
@@ -154,14 +153,3 @@ def _limit(service: Service, round_id: str) -> int:
     except PeerError:
         service.coordinator.refusals.count(None, "SF304")
         raise
-
-
-async def _read(request: Request, place: Body, limit: int) -> bytes:
-    """The body, given up at the first byte beyond ``limit``, whatever the headers promised."""
-    promised = request.headers.get("content-length", "0")
-    if not promised.isdigit() or len(promised) > 12 or int(promised) > limit:
-        raise PeerError("SF301", f"a body of at most {limit} bytes was expected", limit_bytes=limit)
-    try:
-        return await place.read(request.stream(), limit=limit)
-    except (TimeoutError, ClientDisconnect):
-        raise HTTPException(408, headers=HANG_UP) from None

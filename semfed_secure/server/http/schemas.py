@@ -69,6 +69,12 @@ class Proof(_Answer):
     proof: list[Annotated[str, Field(pattern="^[0-9a-f]{64}$")]]
 
 
+class Cosigned(_Answer):
+    """What was taken."""
+
+    size: Annotated[int, Field(ge=0, description="Of the checkpoint that was cosigned.")]
+
+
 def signed(description: str) -> dict[str, Any]:
     """An answer that holds a signed message."""
     return {"description": description, "content": {COSE: {"schema": BYTES}}}
