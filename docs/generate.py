@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import re
 import sys
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from semfed_secure import errors
-from semfed_secure.cli import SUB_COMMANDS
+from semfed_secure.cli import SUB_COMMANDS, app_of
 from semfed_secure.client.config import SiteConfig
 from semfed_secure.client.progress import TRANSITIONS
 from semfed_secure.client.progress import RoundState as SiteState
@@ -85,7 +84,7 @@ def commands_page() -> str:
         parts.append(f"## `semfed {name}`\n\n{purpose[0].upper()}{purpose[1:]}.\n")
         from typer.main import get_command  # noqa: PLC0415 - so that `errors_page` needs no command line
 
-        command: Any = get_command(importlib.import_module(f"semfed_secure.cli.{name}").app)
+        command: Any = get_command(app_of(name))
         members = getattr(command, "commands", {"": command})
         for member, entry in members.items():
             parts.append(_command(f"semfed {name} {member}".strip(), entry))

@@ -85,17 +85,24 @@ def verify_log(
         ConfigurationError: There is no log to read at ``place``.
     """
     with open_source(place) as source:
-        head = source.head()
-        owner = _owner(head, key)
-        marks = _Marks(owner)
-        newest = marks.add_own(head.checkpoint, "the newest checkpoint")
-        for size, note in head.kept:
-            marks.add_kept(size, note)
-        own = len(marks.verified)
-        cosigned = marks.cosigned_size(newest.checkpoint.size)
-        for note in known:
-            marks.add_known(note)
-        walk = _walk(source, newest.checkpoint, head, marks, visit)
+        return verify_source(source, key=key, known=known, visit=visit)
+
+
+def verify_source(
+    source: LogSource, *, key: str | None, known: Sequence[str] = (), visit: Visit | None = None
+) -> LogVerdict:
+    """`verify_log` of a log that is open already, so that what is read beside it is of the same moment."""
+    head = source.head()
+    owner = _owner(head, key)
+    marks = _Marks(owner)
+    newest = marks.add_own(head.checkpoint, "the newest checkpoint")
+    for size, note in head.kept:
+        marks.add_kept(size, note)
+    own = len(marks.verified)
+    cosigned = marks.cosigned_size(newest.checkpoint.size)
+    for note in known:
+        marks.add_known(note)
+    walk = _walk(source, newest.checkpoint, head, marks, visit)
     return LogVerdict(
         origin=owner.name,
         size=newest.checkpoint.size,

@@ -23,6 +23,10 @@ _PHRASES: dict[EventType, tuple[str, str]] = {
         "as a witness could not hand in that it vouches for the log of {peer} over {size} entries",
     ),
     EventType.LOG_EXPORTED: ("exported this log ({format})", "could not export this log"),
+    EventType.REPORT_CREATED: (
+        "wrote a {kind} from the first {size} entries of this log",
+        "could not write a {kind} from this log",
+    ),
     EventType.POLICY_LOADED: ("put policy {policy_id} version {version} into force", "could not load a policy"),
     EventType.POLICY_REJECTED: ("refused to load policy {policy_id}", "refused to load policy {policy_id}"),
     EventType.DECISION: ("was permitted by policy to {action}", "was not permitted by policy to {action}"),

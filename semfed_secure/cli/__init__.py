@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from semfed_secure import __version__
 from semfed_secure.errors import ExitCode, SemfedError
@@ -33,7 +33,8 @@ SUB_COMMANDS: dict[str, str] = {
     "client": "take part in rounds as a site",
     "prompts": "review public prompt sets before answering them",
     "policy": "check, test and explain policies",
-    "budget": "show what a site has spent",
+    "budget": "what a site has spent, how far it reaches, what plans cost",
+    "privacy-card": "say what a site's releases reveal about one person",
     "audit-privacy": "attack a site's own private training, and report what that shows",
     "audit": "verify, read and report audit logs",
 }
@@ -95,8 +96,12 @@ def _dispatch(arguments: list[str]) -> int:
         return ExitCode.USAGE
     from typer.main import get_command
 
-    app = importlib.import_module(f"semfed_secure.cli.{name.replace('-', '_')}").app
-    return _status(get_command(app)(args=arguments[1:], prog_name=f"semfed {name}"))
+    return _status(get_command(app_of(name))(args=arguments[1:], prog_name=f"semfed {name}"))
+
+
+def app_of(name: str) -> Any:
+    """The typer application behind one of `SUB_COMMANDS`."""
+    return importlib.import_module(f"semfed_secure.cli.{name.replace('-', '_')}").app
 
 
 def _status(code: object) -> int:

@@ -62,7 +62,7 @@ def verify(
 ) -> None:
     """Verify every entry, hash and signature of a log; exit 12 if anything was changed, dropped or added."""
     checkpoints = [_read(path) for path in known or []]
-    verdict = verify_log(place, key=_key(key), known=checkpoints)
+    verdict = verify_log(place, key=read_key(key), known=checkpoints)
     emit(_verdict_document(verdict), as_json=as_json, text=lambda: _verdict_text(verdict))
 
 
@@ -119,7 +119,7 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """Write one self-contained HTML page for a period; exit 12, with the page written, if the log is not intact."""
-    gathered = gather(place, since=_since(since), until=_until(until), key=_key(key))
+    gathered = gather(place, since=_since(since), until=_until(until), key=read_key(key))
     try:
         out.write_text(render(gathered, created=SystemClock().now()), encoding="utf-8")
     except OSError as error:
@@ -142,7 +142,7 @@ def export(
     as_json: JsonOption = False,
 ) -> None:
     """Verify a log and write it as static files (C2SP tlog-tiles) that tools of other makers read."""
-    verdict = verify_log(place, key=_key(key))
+    verdict = verify_log(place, key=read_key(key))
     with database_of(place) as tx:
         head = log_rows.read_head(tx)
         assert head is not None  # INVARIANT: the log was verified above
@@ -227,7 +227,7 @@ def _verdict_lines(verdict: LogVerdict) -> Iterator[str]:
         yield f"the clock stepped back before entries {', '.join(map(str, verdict.clock_steps[:20]))}"
 
 
-def _key(text: str | None) -> str | None:
+def read_key(text: str | None) -> str | None:
     """The key itself, or the content of the file that holds it."""
     if text is None or "+" in text:
         return text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import time
 from collections.abc import Collection, Mapping
@@ -11,6 +12,9 @@ from pathlib import Path
 
 import httpx
 
+from semfed_secure.client.card.writing import write_card
+from semfed_secure.client.config import load_site_config
+from semfed_secure.clock import SystemClock, SystemRandomness
 from semfed_secure.demo.children import Child, Children, run_command, side_by_side
 from semfed_secure.demo.collect import Document, ask, collect, log_keys, logs, round_status
 from semfed_secure.demo.data import FederationData
@@ -76,8 +80,15 @@ def run_federation(workspace: Workspace, progress: Progress) -> Document:
             _hold(workspace, plan, children, progress)
         _await_sites(workspace, children, progress)
         children.stop(SERVER)
+    progress.say("writing every site's privacy card")  # an entry of each log: before the report reads them
+    side_by_side(lambda site: _write_card(workspace, site), workspace.sites)
     progress.say("reading every log, ledger and score")
     return collect(workspace, _told(workspace), time.monotonic() - start)
+
+
+def _write_card(workspace: Workspace, site: SiteSetting) -> None:
+    config = load_site_config(workspace.site_file(site))
+    write_card(config, workspace.card_file(site), clock=SystemClock(), randomness=SystemRandomness())
 
 
 def _start_server(workspace: Workspace, children: Children) -> None:
@@ -223,7 +234,7 @@ def _told(workspace: Workspace) -> dict[str, dict[str, str]]:
 
 
 def write_report(report: Document, workspace: Workspace, directory: Path) -> list[Path]:
-    """Write ``report.json``, the picture, and one page per audit log for a compliance officer."""
+    """Write ``report.json``, the picture, one page per audit log for a compliance officer, and the privacy cards."""
     directory.mkdir(parents=True, exist_ok=True)
     document = directory / "report.json"
     document.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -235,5 +246,10 @@ def write_report(report: Document, workspace: Workspace, directory: Path) -> lis
         ask("audit", "report", str(log[1]), "--out", str(target), "--key", keys[log[0]])
         return target
 
+    def card(site: SiteSetting) -> Path:
+        made, target = workspace.card_file(site), directory / f"privacy-card-{site.id}.md"
+        shutil.copyfile(made.with_suffix(".json"), target.with_suffix(".json"))
+        return Path(shutil.copyfile(made, target))
+
     pages = side_by_side(page, logs(workspace).items())
-    return [document, *draw(report, directory), *pages]
+    return [document, *draw(report, directory), *pages, *map(card, workspace.sites)]

@@ -89,6 +89,10 @@ class Workspace:
         """What a misbehaving site was told, when it has ended."""
         return self.site(site) / "outcomes.json"
 
+    def card_file(self, site: SiteSetting) -> Path:
+        """The privacy card of a site, when it has ended."""
+        return self.site(site) / "privacy-card.md"
+
     @property
     def server_file(self) -> Path:
         """The configuration of the server."""

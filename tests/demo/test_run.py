@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from semfed_secure.demo.collect import ask
 from semfed_secure.demo.data import FederationData
 from semfed_secure.demo.examples import HOSPITAL, build_example
 from semfed_secure.demo.plan import RoundPlan, Scale, SiteRole, Training
 from semfed_secure.demo.progress import PlainProgress
 from semfed_secure.demo.runner import lay_out, run_federation, write_report
 from semfed_secure.demo.workspace import SERVER, Models
+from semfed_secure.ids import hex_digest, sha256
 
 TRAINING = Training(steps=2, sample_rate=0.5, clip_norm=0.5, epsilon="7.5", delta="1e-6")
 SCALE = Scale(
@@ -91,13 +93,19 @@ def test_the_answers_cost_less_than_the_adapters_would_have(finished) -> None:
 
 
 def test_the_report_is_written_whole(finished) -> None:
-    """JSON, picture, and one page per log."""
+    """JSON, picture, one page per log, and per site the card whose digest its log holds."""
     workspace, report, written = finished
     names = {path.name for path in written}
     assert {"report.json", "report.png", "report.svg"} <= names
     assert {f"audit-{site.id}.html" for site in workspace.sites} <= names
     document = next(path for path in written if path.name == "report.json")
     assert json.loads(document.read_text()) == report
+    for site in workspace.sites:
+        card = document.with_name(f"privacy-card-{site.id}.md")
+        assert card in written
+        digest = hex_digest(sha256(card.with_suffix(".json").read_bytes()))
+        made = ask("audit", "list", str(workspace.site(site) / "state"), "--type", "report.created")["entries"]
+        assert [entry["details"]["digest"] for entry in made] == [digest]
 
 
 def test_no_process_of_the_run_is_left(finished) -> None:

@@ -187,6 +187,9 @@ def test_running_a_server_and_taking_part_works_as_written(shell, work) -> None:
     for line in ("round-1: trained, epsilon 3.99", "round-1: admitted", "state      published", "intact: bay.example"):
         assert line in done.stdout
     assert re.search(r"round-1: 3 labels learned, (kept|rolled back)", done.stdout)
+    assert re.search(
+        r"\*\*ε = 3\.9\d+ at δ = 0\.000001\*\*, of a lifetime budget of ε = 8", (work / "bay/card.md").read_text()
+    )
 
 
 def test_the_sample_files_load(work) -> None:
