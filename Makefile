@@ -35,8 +35,11 @@ $(READY): pyproject.toml constraints.txt | $(BIN)/python
 models: setup
 	$(BIN)/semfed demo --prepare-only
 
+# A file of tests stays in one process, so that what its tests share is made once; long files are not left to the end.
+TEST_PROCESSES ?= 2
+
 test: models
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 # In an environment of its own, without our code: cwt wants an older cbor2 than ours.
 second-opinion: tests/vectors/requirements.txt | $(BIN)/python

@@ -29,12 +29,13 @@ _STATISTIC = re.compile(r"stat::(\w+):\s+(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one target did: executions, new corpus entries, peak memory, and whether it fell."""
+    """What one target did: executions, new corpus entries, peak memory, how its process ended, and whether it fell."""
 
     target: str
     executions: int
     new_inputs: int
     peak_mb: int
+    status: int
     defect: bool
 
 
@@ -58,6 +59,7 @@ def fuzz(name: str, *, seconds: int, runs: int) -> Outcome:
         found.get("number_of_executed_units", 0),
         found.get("new_units_added", 0),
         found.get("peak_rss_mb", 0),
+        done.returncode,
         defect,
     )
 
