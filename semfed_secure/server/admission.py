@@ -11,7 +11,7 @@
     -- refusals so far are counted; from here on they are logged and answered with a receipt --
  8. It is sealed to this round's key, which is not destroyed, and to nobody else.                  SF308
  9. No other contribution of this member stands: one that does is equivocation.                    SF309
-10. Its declared privacy meets the round's floor (declared, not proven).                           SF310
+10. Its declared privacy meets the round's floor and does not contradict itself (not proven).      SF310
     -- texts are committed to first: what came so far is the commitment, the rest follows when no more are taken --
 11. The sealed blob is the one whose digest was signed.                                            SF311
 12. The blob opens under exactly the context that was signed.                                      SF312
@@ -34,9 +34,10 @@ from semfed_secure.clock import to_ms
 from semfed_secure.crypto.sealing import open_sealed
 from semfed_secure.crypto.signing import verify_envelope
 from semfed_secure.detect import scan
-from semfed_secure.errors import PeerError
+from semfed_secure.errors import ConfigurationError, PeerError
 from semfed_secure.identity.records import Role
 from semfed_secure.ids import sha256
+from semfed_secure.privacy.declared import verify_declaration
 from semfed_secure.server.round import RoundInput, RoundState, following
 from semfed_secure.units import OutputKind, PrivacyDeclaration, PrivacyUnit
 from semfed_secure.wire.cbor import Limits
@@ -304,7 +305,16 @@ def _meets(declared: PrivacyDeclaration, floor: PrivacyFloor) -> bool:
         and declared.delta <= Decimal(floor.max_delta)
         and declared.unit in {floor.unit, PrivacyUnit.ORGANISATION}  # hiding a whole organisation hides each entity
         and declared.relation is floor.relation
+        and _may_be_true(declared)
     )
+
+
+def _may_be_true(declared: PrivacyDeclaration) -> bool:
+    try:
+        verify_declaration(declared)
+    except ConfigurationError:
+        return False
+    return True
 
 
 def _decode(plaintext: bytes, manifest: RoundManifest) -> Payload:

@@ -10,6 +10,7 @@ import pytest
 
 from semfed_secure.crypto.keys import OpeningKey
 from semfed_secure.crypto.sealing import seal
+from semfed_secure.errors import ConfigurationError
 from semfed_secure.ids import sha256
 from semfed_secure.server.admission import (
     accept,
@@ -72,6 +73,42 @@ def test_step_10_privacy_below_the_floor(changes: dict[str, Any], *, good: bool)
     """At the floor is admitted, just below it is refused, in each term of the declaration."""
     declared = replace(statement_for("bay", manifest_of(VOTES), votes()).privacy, **changes)
     body = post("bay", manifest_of(VOTES), privacy=declared)
+    assert judge(body) if good else refused(body) == "SF310"
+
+
+RUN = {"noise_multiplier": "1", "sample_rate": "0.01", "steps": "1000"}  # costs 2.436694
+
+
+@pytest.mark.parametrize(
+    ("changes", "good"),
+    [
+        ({"parameters": RUN, "epsilon": Decimal("2.436694")}, True),
+        ({"parameters": RUN, "epsilon": Decimal("2.436693")}, False),
+        ({"parameters": RUN, "epsilon": Decimal("1.835708"), "accountant": "gdp"}, False),
+        ({"accountant": "gdp"}, False),
+        ({"accountant": "prv"}, False),
+        ({"epsilon": Decimal(-1)}, False),
+        ({"delta": Decimal(0)}, False),
+        ({"delta": Decimal(-1)}, False),
+        ({"parameters": RUN | {"noise_multiplier": "0"}}, False),
+        ({"parameters": RUN | {"noise_multiplier": "nan"}}, False),
+        ({"parameters": RUN | {"noise_multiplier": "inf"}}, False),
+        ({"parameters": RUN | {"sample_rate": "1.01"}}, False),
+        ({"parameters": RUN | {"sample_rate": "0"}}, False),
+        ({"parameters": RUN | {"steps": "0"}}, False),
+        ({"parameters": RUN | {"sensitivity": "0"}}, False),
+        ({"parameters": {"noise_multiplier": "1"}}, False),
+    ],
+    ids=str,
+)
+def test_step_10_a_declaration_that_contradicts_itself(changes: dict[str, Any], *, good: bool) -> None:
+    """Another accountant, a parameter that is none, or less epsilon than its own parameters cost."""
+    declared = replace(statement_for("bay", manifest_of(VOTES), votes()).privacy, **changes)
+    try:
+        body = post("bay", manifest_of(VOTES), privacy=declared)
+    except ConfigurationError:  # what cannot even be written is not sent
+        assert not good
+        return
     assert judge(body) if good else refused(body) == "SF310"
 
 
