@@ -109,6 +109,7 @@ TIGHTEST = {
 BREAKING = {
     "dp_trained_model": change("release", mechanism=Mechanism.UNSAFE_NO_NOISE, model_trained_with_dp=False),
     "min_forecast_ppm": change("release", mechanism=Mechanism.RECORD_HISTOGRAM),
+    "min_witnesses": replace(change("peer", witnesses=2), action=Action.JOIN),
     "no_remote_code": change("model", remote_code=True),
     "pinned_weights": change("model", family="coder", digest=None),
 }
@@ -150,6 +151,15 @@ def test_detectors_must_have_read_whatever_text_there_is(kind: str, texts: int |
     facts = change("release", kind=OutputKind(kind), texts=texts, detectors_run=(), findings={})
     limits = with_value(Limits(), f"release.{kind}.detectors", frozenset({"identifiers"}))
     assert ask(facts, limits=limits).outcome is outcome
+
+
+@pytest.mark.parametrize(("witnesses", "permitted"), [(None, False), (0, False), (1, False), (2, True), (3, True)])
+def test_witnesses_are_counted_when_a_round_is_joined(witnesses: int | None, permitted: bool) -> None:
+    """Unknown is none; what follows in a round that was joined is not asked again."""
+    facts, limits = change("peer", witnesses=witnesses), with_value(Limits(), "peers.min_witnesses", 2)
+    joining = ask(replace(facts, action=Action.JOIN), limits=limits)
+    assert joining.codes == (() if permitted else ("PEER-006",))
+    assert ask(facts, limits=limits).outcome is Outcome.PERMIT
 
 
 @pytest.mark.parametrize("action", [Action.TRAIN, Action.RELEASE])

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from semfed_secure.ids import RoundId
     from tests.simulator.world import World
 
-BROKEN_TRUST = frozenset({"SF306", "SF321", "SF322", "SF323", "SF324", "SF325", "SF326", "SF327", "SF329"})
+BROKEN_TRUST = frozenset({"SF306", "SF321", "SF322", "SF323", "SF324", "SF325", "SF326", "SF327", "SF329", "SF330"})
 """How an honest member refuses what it was shown: each code names the thing that was wrong."""
 NOT_SERVED = frozenset({"SF341", "SF342", "SF401", "SF403"})
 """The server could not be reached, would not answer, or has nothing yet."""

@@ -10,6 +10,7 @@ from semfed_secure.errors import ConsensusError, PeerError
 from semfed_secure.testing import flipped
 from semfed_secure.wire.messages import CONSENSUS_LIMITS, MessageType, encode_consensus, parse_consensus
 from tests.simulator.servers import (
+    BorrowedWitnesses,
     ForkedLog,
     ForkedManifest,
     ForkedRoster,
@@ -20,6 +21,7 @@ from tests.simulator.servers import (
     SubstitutedKey,
     TwoManifests,
     UnprovenLog,
+    UnwitnessedLog,
     payload_of,
 )
 
@@ -192,6 +194,8 @@ LYING_SERVERS = (
     ForkedLog,
     UnprovenLog,
     StrangersLog,
+    UnwitnessedLog,
+    BorrowedWitnesses,
     SwappedConsensus,
     InventedConsensus,
     OthersReceipt,

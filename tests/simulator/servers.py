@@ -7,6 +7,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar
 
+from semfed_secure.audit.events import Event, EventType
+from semfed_secure.audit.notes import Note, parse_note
 from semfed_secure.crypto.keys import OpeningKey, SigningKey
 from semfed_secure.crypto.log_keys import LogSigningKey
 from semfed_secure.crypto.signing import sign
@@ -37,10 +39,12 @@ class Mischief(TransportWrapper):
     Attributes:
         codes: What the member says that it was shown. Without any, it must come through unharmed.
         rounds: How many rounds it takes to be seen.
+        witnesses: How many must vouch for the server's log, in the world that it needs.
     """
 
     codes: ClassVar[frozenset[str]] = frozenset()
     rounds: ClassVar[int] = 1
+    witnesses: ClassVar[int] = 0
 
     def __init__(self, inner: Transport, world: World, name: str) -> None:
         """Stand between the member ``name`` and what is further on."""
@@ -228,6 +232,35 @@ class StrangersLog(Mischief):
         checkpoint = parse_checkpoint(parse_note(receipt.log_checkpoint).text)
         other = replace(receipt, log_checkpoint=sign_checkpoint(checkpoint, self._key, cosigned_at=1))
         return sign(MessageType.RECEIPT, encode_receipt(other), self._signing)
+
+
+class UnwitnessedLog(_SecondHistory):
+    """Announces rounds on the second history, for which no witness vouches."""
+
+    codes, witnesses = frozenset({"SF330"}), 2
+
+    def __init__(self, inner: Transport, world: World, name: str) -> None:
+        """Let it grow beyond what was vouched for."""
+        super().__init__(inner, world, name)
+        self._fork.context.audit.append(Event(type=EventType.LOG_STARTED, outcome="success", actor="server"))
+
+    def manifest(self, round_id: RoundId) -> bytes:
+        """The true terms, with a checkpoint that the server signed, and nobody else."""
+        return self.signed_manifest(super().manifest(round_id), log_checkpoint=self._fork.transport().checkpoint())
+
+
+class BorrowedWitnesses(Mischief):
+    """Puts what witnesses said of the log as it was under the log as it is."""
+
+    codes, witnesses = frozenset({"SF330"}), 2
+
+    def manifest(self, round_id: RoundId) -> bytes:
+        """The newest checkpoint, with lines of an older one."""
+        data = super().manifest(round_id)
+        old = parse_note(_manifest(data).log_checkpoint)
+        new = parse_note(self.world.federation.context.audit.checkpoint())
+        note = Note(new.text, (*new.signatures, *old.signatures[2:]))
+        return self.signed_manifest(data, log_checkpoint=note.encoded)
 
 
 def payload_of(data: bytes, limits: Limits) -> bytes:

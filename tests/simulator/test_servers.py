@@ -11,6 +11,7 @@ from semfed_secure.errors import IntegrityError
 from tests.simulator.holding import hold, pinned_checkpoint
 from tests.simulator.lines import ANSWERS, BAD_NETWORKS, LYING_SERVERS, GarblingAnswers
 from tests.simulator.servers import (
+    BorrowedWitnesses,
     ForkedLog,
     ForkedManifest,
     ForkedRoster,
@@ -21,6 +22,7 @@ from tests.simulator.servers import (
     SubstitutedKey,
     TwoManifests,
     UnprovenLog,
+    UnwitnessedLog,
 )
 from tests.simulator.world import ROUNDS, TRUTH, World
 
@@ -41,7 +43,8 @@ def refusals(world: World) -> set[str]:
 def test_a_lying_server_is_refused_by_a_code_that_names_the_lie(simulate: Simulate, mischief: type[Mischief]) -> None:
     """The victim refuses with that code and no other, logs it, and pays nothing twice; all others get their labels."""
     held = ROUNDS[: mischief.rounds]
-    with simulate(seed=11, names=THREE, rounds=held, mischief={VICTIM: [mischief]}) as world:
+    needs = {"names": THREE, "rounds": held, "witnesses": mischief.witnesses}
+    with simulate(seed=11, mischief={VICTIM: [mischief]}, **needs) as world:
         world.run()
         found = refusals(world)
         assert found
@@ -64,12 +67,13 @@ def test_a_bad_network_costs_only_time(simulate: Simulate, mischief: type[Mischi
 
 
 def test_key_roster_log_and_manifest_are_told_apart() -> None:
-    """Four things that a server can lie about, four codes; the test above shows that each is the one that is given."""
+    """What a server can lie about, and a code for each; the test above shows that each is the one that is given."""
     named = {
         "SF321": {SubstitutedKey},
         "SF322": {OldRoster, ForkedRoster},
         "SF323": {UnprovenLog, RewoundLog, ForkedLog, StrangersLog},
         "SF324": {TwoManifests},
+        "SF330": {UnwitnessedLog, BorrowedWitnesses},
     }
     for code, lies in named.items():
         assert {lie.codes for lie in lies} == {frozenset({code})}

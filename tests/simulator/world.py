@@ -23,7 +23,7 @@ from semfed_secure.client.site import DATABASE_FILE
 from semfed_secure.clock import FixedClock
 from semfed_secure.ids import PromptId, RoundId
 from semfed_secure.storage import Database
-from semfed_secure.testing import LocalFederation
+from semfed_secure.testing import LocalFederation, SiteSettings, TableModel
 from semfed_secure.units import Mechanism, OutputKind
 from semfed_secure.wire.prompts import Prompt, PromptSet
 from tests.client.world import Words
@@ -89,6 +89,7 @@ class World:
         names: Sequence[str] = NAMES,
         rounds: Sequence[RoundId] = ROUNDS,
         kind: OutputKind = OutputKind.VOTES,
+        witnesses: int = 0,
     ) -> None:
         """Found the federation.
 
@@ -101,14 +102,16 @@ class World:
             names: All members.
             rounds: The rounds that are held, all at the same time.
             kind: What is answered in them: votes, or texts that are committed to first.
+            witnesses: How many members must vouch for the server's log before a round opens, and who takes part in one.
         """
         from tests.simulator.members import Honest
 
         self.seed, self.random, self.clock = seed, random.Random(seed), FixedClock(NOW)
         self.randomness = SeededRandomness(random.Random(seed))
         self.directory, self.transcript, self.rounds, self.kind = directory, Transcript(), tuple(rounds), kind
-        shutil.copytree(_founded(tuple(names)), directory / "federation")
-        self.federation = _open(directory / "federation", names, self.clock)
+        self._witnesses = witnesses
+        shutil.copytree(_founded(tuple(names), witnesses), directory / "federation")
+        self.federation = _open(directory / "federation", names, self.clock, witnesses)
         self.reach = reach
         self.expected: dict[tuple[str, RoundId], list[str]] = defaultdict(list)
         """What the server's log must say about the contributions of each liar: ``admitted``, or a code."""
@@ -125,6 +128,8 @@ class World:
 
     def run(self) -> None:
         """All rounds, from their announcement to their end."""
+        if self._witnesses:
+            self._vouch()
         for round_id in self.rounds:
             self.open_round(round_id)
         self.seats = {name: Seat(self, name) for name in self.strategies}
@@ -152,6 +157,14 @@ class World:
             opening_seconds=SECONDS,
         )
 
+    def _vouch(self) -> None:
+        """Let every member look at the server's log before a round opens, on a line to which nothing happens."""
+        self.federation.coordinator.advance()
+        for name in self.strategies:
+            settings = SiteSettings(mechanism=Mechanism.UNSAFE_NO_NOISE)
+            with self.federation.client(name, settings=settings, model=TableModel({})) as client:
+                client.keep_watch()
+
     def revoke(self, name: str) -> None:
         """The federation root revokes a member, from now on."""
         self.revoked.add(name)
@@ -172,7 +185,7 @@ class World:
         source = self.federation.directory
         shutil.copytree(source, place, ignore=lambda _, names: [name for name in names if name.startswith("server.db")])
         copy_database(source / "server" / "server.db", place / "server" / "server.db")
-        return _open(place, tuple(self.strategies), self.clock)
+        return _open(place, tuple(self.strategies), self.clock, self._witnesses)
 
     def dump(self, directory: Path, *, failed: str | None) -> None:
         """Write everything that was said, who played what, and how the run ended."""
@@ -190,7 +203,7 @@ class World:
         shutil.rmtree(self.directory)
 
 
-def _open(directory: Path, names: Sequence[str], clock: FixedClock) -> LocalFederation:
+def _open(directory: Path, names: Sequence[str], clock: FixedClock, witnesses: int) -> LocalFederation:
     return LocalFederation(
         directory,
         members=names,
@@ -198,15 +211,16 @@ def _open(directory: Path, names: Sequence[str], clock: FixedClock) -> LocalFede
         clock=clock,
         embedder=Words(),
         close_when_complete=False,
+        min_witnesses=witnesses,
     )
 
 
 @cache
-def _founded(names: tuple[str, ...]) -> Path:
+def _founded(names: tuple[str, ...], witnesses: int) -> Path:
     """A federation as it is when it was just founded, with empty databases: made once, copied by every world."""
     directory = Path(mkdtemp(prefix="semfed-simulated-"))
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
-    federation = _open(directory / "federation", names, FixedClock(NOW))
+    federation = _open(directory / "federation", names, FixedClock(NOW), witnesses)
     for name in names:
         state = federation.site(name) / "state"
         state.mkdir()
