@@ -192,6 +192,7 @@ def _description(sizes: Sizes) -> dict[str, object]:
         # what noise hid in the first.
         "black_box": {
             "model": "merchant-lookup",
+            "provenance": "public",
             "mechanism": "record_histogram",
             "epsilon": "2.7",
             "delta": "1e-6",

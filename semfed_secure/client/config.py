@@ -21,7 +21,7 @@ from semfed_secure.settings import (
     load_toml,
     model_source,
 )
-from semfed_secure.units import Mechanism
+from semfed_secure.units import Mechanism, Provenance
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -147,6 +147,9 @@ class LocalModelSection(Section):
         source: A directory, or a hub name (``name`` or ``name@revision``) that is fetched unless ``HF_HUB_OFFLINE=1``;
             safetensors only, never remote code.
         family: The model's name in policies.
+        provenance: What the weights were made from: `public` (public or synthetic data only), `own_population` (records
+            of this site's population too) or `unknown`. Whoever writes it answers for it; noise added here protects
+            nobody whom the weights hold already, so policies refuse what is not `public`.
         digest: Pins the weights on purpose; without it the first ones seen are pinned.
         settings: How the model is adapted; the table below.
     """
@@ -154,6 +157,7 @@ class LocalModelSection(Section):
     kind: Literal["local"]
     source: Annotated[Text, AfterValidator(model_source)]
     family: Text
+    provenance: Written[Provenance] = Provenance.UNKNOWN
     digest: PrintedDigest | None = None
     settings: LocalSettings = LocalSettings()
 
@@ -166,6 +170,7 @@ class RemoteModelSection(Section):
         source: Base of the API; plain HTTP only to this machine.
         name: The model's name at the endpoint.
         family: The model's name in policies.
+        provenance: As of local weights: what whoever runs the endpoint says.
         scoring: How candidates are compared: ``choice`` shows them numbered and reads the number that the model
             answers, ``likelihood`` sums the log-probabilities of their tokens.
         api_key_file: Holds the bearer token, if the endpoint wants one.
@@ -176,6 +181,7 @@ class RemoteModelSection(Section):
     source: Url
     name: Text
     family: Text
+    provenance: Written[Provenance] = Provenance.UNKNOWN
     scoring: Literal["choice", "likelihood"] = "choice"
     api_key_file: FilePath | None = None
     timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 120.0

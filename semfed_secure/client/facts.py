@@ -73,7 +73,12 @@ def model_facts(config: SiteConfig, digest: Digest | None) -> ModelFacts:
     """The model as the site file declares it, with the digest of the weights that were really read."""
     local = config.model.kind == "local"
     printed = None if digest is None else hex_digest(digest)
-    return ModelFacts(family=config.model.family, digest=printed, format="safetensors" if local else "endpoint")
+    return ModelFacts(
+        family=config.model.family,
+        digest=printed,
+        format="safetensors" if local else "endpoint",
+        provenance=config.model.provenance,
+    )
 
 
 def history_facts(tx: Transaction, member: MemberRecord, now: datetime) -> HistoryFacts:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from semfed_secure.errors import ConfigurationError
 from semfed_secure.settings import DecimalText
+from semfed_secure.units import Provenance
 
 Text = Annotated[str, Field(min_length=1, max_length=4096)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
@@ -53,10 +54,12 @@ class BlackBox(Document):
     """Models that are asked and never looked into, in place of the demo's own, which it trains.
 
     ``model`` is what their OpenAI-compatible endpoints and the sites' policies call them. What a site releases are its
-    entities' own votes under ``mechanism``; one round costs it ``epsilon`` and ``delta``.
+    entities' own votes under ``mechanism``; one round costs it ``epsilon`` and ``delta``. ``provenance`` is what they
+    were made from, as their owner says.
     """
 
     model: Name
+    provenance: Annotated[Provenance, Field(strict=False)] = Provenance.UNKNOWN
     mechanism: Literal["record_histogram"]
     epsilon: Annotated[DecimalText, Field(gt=0)]
     delta: Annotated[DecimalText, Field(gt=0, lt=1)]

@@ -278,7 +278,12 @@ def _model_sections(workspace: Workspace, site: SiteSetting) -> dict[str, dict[s
         return _black_box_sections(box, workspace.endpoint(site))
     training = workspace.scale.training
     return {
-        "model": {"kind": "local", "source": str(workspace.models.families[site.family]), "family": site.family},
+        "model": {
+            "kind": "local",
+            "source": str(workspace.models.families[site.family]),
+            "family": site.family,
+            "provenance": "public",
+        },
         "model.settings": {
             "threads": 1,
             "state_cache": str(workspace.root / "public-states"),
@@ -297,7 +302,13 @@ def _model_sections(workspace: Workspace, site: SiteSetting) -> dict[str, dict[s
 def _black_box_sections(box: BlackBox, endpoint: str) -> dict[str, dict[str, object]]:
     """A model that is asked over HTTP; nothing of it is trained, so there is nothing to check either."""
     return {
-        "model": {"kind": "openai", "source": endpoint, "name": box.model, "family": box.model},
+        "model": {
+            "kind": "openai",
+            "source": endpoint,
+            "name": box.model,
+            "family": box.model,
+            "provenance": box.provenance.value,
+        },
         "privacy": {"mechanism": box.mechanism, "epsilon": str(box.epsilon), "delta": str(box.delta)},
     }
 

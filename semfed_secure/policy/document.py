@@ -18,7 +18,7 @@ from pydantic import AwareDatetime, BeforeValidator, Field, WithJsonSchema, mode
 
 from semfed_secure.policy.facts import Action
 from semfed_secure.policy.tightening import Rule, Section, limit
-from semfed_secure.units import Aggregation, Mechanism, OutputKind, Period, PrivacyUnit, Relation
+from semfed_secure.units import Aggregation, Mechanism, OutputKind, Period, PrivacyUnit, Provenance, Relation
 from semfed_secure.wire.manifest import MAX_WITNESSES
 
 _DECIMAL = re.compile(r"[0-9]{1,6}(\.[0-9]{1,30})?(e-[0-9]{1,2})?\Z")
@@ -137,6 +137,7 @@ class ModelLimits(Section):
     families: frozenset[Name] | None = limit(Rule.ONLY, "model families")
     formats: frozenset[Name] | None = limit(Rule.ONLY, "weight formats")
     no_remote_code: bool | None = limit(Rule.MUST, "no code from the model's repository runs")
+    provenances: frozenset[Provenance] | None = limit(Rule.ONLY, "what the weights were made from")
     pinned_weights: bool | None = limit(Rule.MUST, "the weights have a granted digest")
 
 

@@ -5,7 +5,7 @@ belong to the act and leaves the others out; a section that the act needs and la
 validated here on purpose: `engine.decide` must stay total on whatever it is given.
 """
 
-# ruff: noqa: TC001, TC003 (pydantic reads these annotations at run time)
+# ruff: noqa: TC003 (pydantic reads these annotations at run time)
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import ClassVar
 
-from semfed_secure.units import Aggregation, Mechanism, OutputKind, Period, PrivacyUnit, Relation
+from semfed_secure.units import Aggregation, Mechanism, OutputKind, Period, PrivacyUnit, Provenance, Relation
 
 
 class Action(StrEnum):
@@ -98,12 +98,16 @@ class TrainingFacts(_Section):
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts(_Section):
-    """The model; ``format`` is ``safetensors`` for local weights, ``endpoint`` for a remote model (no digest)."""
+    """The model; ``format`` is ``safetensors`` for local weights, ``endpoint`` for a remote model (no digest).
+
+    ``provenance`` says what it was made from before this site touched it, as the site declares.
+    """
 
     family: str
     format: str
     digest: str | None = None
     remote_code: bool = False
+    provenance: Provenance = Provenance.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from semfed_secure.policy.approvals import act_of, approvers, seats_filled
 from semfed_secure.policy.checks import Check, Measure, Question, at_least, at_most, covers, is_number, one_of
 from semfed_secure.policy.facts import Action, ReleaseFacts, TrainingFacts
 from semfed_secure.policy.limit_checks import spends
-from semfed_secure.units import Aggregation, Mechanism, OutputKind, Period
+from semfed_secure.units import Aggregation, Mechanism, OutputKind, Period, Provenance
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -232,6 +232,15 @@ def _weights_pinned(q: Question) -> Measure | None:
     return Measure(one_of(q.facts.model.digest, pinned), q.facts.model.digest, pinned)
 
 
+def _base_is_not_private(q: Question) -> Measure | None:
+    if q.facts.model is None or not _spending(q):
+        return None
+    observed = q.facts.model.provenance
+    return Measure(
+        observed in set(Provenance) - {Provenance.OWN_POPULATION}, observed, "not own_population under noise"
+    )
+
+
 def _peer(q: Question) -> PeerGrant | None:
     peer = q.facts.peer
     if peer is None:
@@ -311,6 +320,7 @@ GRANT_CHECKS: tuple[Check, ...] = (
     _listed("MOD-001", "grants.models", "model family", "model.family", lambda g: (m.family for m in g.models)),
     Check("MOD-002", "grants.models.digest", "weights of the model", _weights_granted),
     Check("MOD-002", "limits.models.pinned_weights", "weights of the model, pinned by digest", _weights_pinned),
+    Check("MOD-005", "default", "weights that already hold the population cannot be noised", _base_is_not_private),
     _listed("PEER-001", "grants.peers", "server", "peer.server_id", lambda g: (p.server_id for p in g.peers)),
     _as_granted("PEER-002", "federation of the server", "peer.federation", _peer),
     Check("PEER-003", "grants.peers.signing_key_ids", "signing keys of the server", _server_keys_pinned),

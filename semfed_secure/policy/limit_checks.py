@@ -141,6 +141,7 @@ LIMIT_CHECKS: tuple[Check, ...] = (
     _row("MOD-001", "models.families", "model.family"),
     _row("MOD-003", "models.formats", "model.format"),
     _row("MOD-004", "models.no_remote_code", "model", read=_without_remote_code),
+    _row("MOD-005", "models.provenances", "model.provenance"),
     _row("PEER-004", "peers.jurisdictions", "peer.jurisdiction"),
     _row("PEER-005", "peers.min_clients", "peer.min_clients"),
     _row("PEER-006", "peers.min_witnesses", "peer.witnesses", when=_joining),

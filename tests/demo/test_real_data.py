@@ -19,7 +19,13 @@ ROOT = Path(__file__).parents[2]
 SETS = Path(os.environ.get("SEMFED_REAL_DATA", ROOT.parent / "shared" / "data"))
 SCRIPT = ROOT / "examples" / "from_json_lines.py"
 
-BOX = {"model": "look-up", "mechanism": "record_histogram", "epsilon": "7.9", "delta": "1e-6"}
+BOX = {
+    "model": "look-up",
+    "provenance": "public",
+    "mechanism": "record_histogram",
+    "epsilon": "7.9",
+    "delta": "1e-6",
+}
 BANK = {
     "federation": "bank-messages",
     "domain": "finance",

@@ -35,7 +35,7 @@ from semfed_secure.policy.facts import (
     TrainingFacts,
 )
 from semfed_secure.policy.tightening import Rule, Section, describe, rule_of
-from semfed_secure.units import Aggregation, Mechanism, OutputKind, Period, PrivacyUnit, Relation
+from semfed_secure.units import Aggregation, Mechanism, OutputKind, Period, PrivacyUnit, Provenance, Relation
 
 NOW = datetime(2026, 12, 1, 12, tzinfo=UTC)
 PROMPTS, KEY, WEIGHTS = (f"sha256:{digit * 64}" for digit in "abc")
@@ -87,7 +87,7 @@ FACTS = Facts(
         unit=PrivacyUnit.ENTITY,
         relation=Relation.ADD_OR_REMOVE_ONE,
     ),
-    model=ModelFacts(family="smollm2", digest=WEIGHTS, format="safetensors"),
+    model=ModelFacts(family="smollm2", digest=WEIGHTS, format="safetensors", provenance=Provenance.PUBLIC),
     peer=PeerFacts(
         server_id="server",
         federation="net",
@@ -164,6 +164,7 @@ _POOLS: dict[str, list[Any]] = {
     "families": ["smollm2", "coder"],
     "formats": ["safetensors", "endpoint"],
     "jurisdictions": ["US", "FR"],
+    "provenances": list(Provenance),
     "suites": ["hybrid-pq", "nist-p256"],
 }
 _ROLES = ["privacy_officer", "clinician"]
@@ -225,6 +226,7 @@ _CHANGES: list[tuple[str, str, list[Any]]] = [
     ("training", "epsilon_total", [Decimal(5), Decimal(7)]),
     ("model", "family", ["smollm2", "coder", "other"]),
     ("model", "digest", [WEIGHTS, None]),
+    ("model", "provenance", list(Provenance)),
     ("peer", "min_clients", [1, 4, 100]),
     ("history", "releases_last_hour", [0, 1, 4]),
 ]

@@ -18,7 +18,7 @@ from semfed_secure.policy.engine import CHECKS, Decision, Outcome, decide, requi
 from semfed_secure.policy.explain import explain_decision
 from semfed_secure.policy.facts import Action, Approval, Facts
 from semfed_secure.policy.tightening import Rule, describe, meet
-from semfed_secure.units import Aggregation, Mechanism, OutputKind, Period
+from semfed_secure.units import Aggregation, Mechanism, OutputKind, Period, Provenance
 from tests.policy import samples
 from tests.policy.samples import BUDGET, FACTS, GRANTS, NOW, change, policy, with_value
 
@@ -193,6 +193,8 @@ def test_privacy_limits_bind_training_and_release_alike(action: Action, name: st
         ("prompts", {"digest": "sha256:" + "0" * 64}, "PRM-001"),
         ("model", {"family": "other"}, "MOD-001"),
         ("model", {"digest": "sha256:" + "0" * 64}, "MOD-002"),
+        ("model", {"provenance": Provenance.OWN_POPULATION}, "MOD-005"),
+        ("model", {"provenance": None}, "MOD-005"),
         ("peer", {"server_id": "other"}, "PEER-001"),
         ("peer", {"federation": "other"}, "PEER-002"),
         ("peer", {"signing_key_ids": (samples.KEY, "sha256:" + "0" * 64)}, "PEER-003"),
