@@ -134,7 +134,7 @@ def vector_accuracy(
         clients: How many answer.
         prompts: Over how many the noise is spread.
         candidates: Answers to choose from, whose directions are taken to be unrelated.
-        noise_multiplier: Noise of one coordinate over the sensitivity.
+        noise_multiplier: Noise of one coordinate over the sensitivity of the whole release.
         knowing: Share of clients that know.
         likeness: `LIKENESS`.
 
