@@ -6,13 +6,15 @@ import json
 import socket
 import time
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
 from semfed_secure.server.config import LimitsSection
-from semfed_secure.server.http import PROBLEM, connections, gate
+from semfed_secure.server.http import PROBLEM, app, connections, gate
+from semfed_secure.server.rates import Rates
 from tests.server.serving import listening
 from tests.server.world import World
 
@@ -92,6 +94,13 @@ def test_more_requests_than_there_is_room_for_are_told_to_come_again(
         assert httpx.get(f"{url}/healthz").status_code == 200
 
 
+@pytest.fixture
+def _standing_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no token drip in, however slow the machine is."""
+    monkeypatch.setattr(app, "Rates", partial(Rates, now=lambda: 0.0))
+
+
+@pytest.mark.usefixtures("_standing_clock")
 def test_whoever_asks_too_often_is_told_when_to_come_again(tmp_path: Path) -> None:
     """429 with a code and `Retry-After`, counted; who asks from elsewhere is not held back."""
     world = World(tmp_path, limits=LimitsSection(address_rate=1, address_burst=3))
@@ -104,6 +113,7 @@ def test_whoever_asks_too_often_is_told_when_to_come_again(tmp_path: Path) -> No
             assert 'semfed_http_answers_total{status="429"} 1' in elsewhere.get(f"{url}/metrics").text
 
 
+@pytest.mark.usefixtures("_standing_clock")
 @pytest.mark.parametrize("trusted", [(), ("127.0.0.1",)], ids=["unknown", "trusted"])
 def test_only_a_trusted_proxy_says_who_is_behind_it(tmp_path: Path, trusted: tuple[str, ...]) -> None:
     """Of anybody else `X-Forwarded-For` changes nothing: it would be a way around every limit."""
