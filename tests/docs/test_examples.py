@@ -155,6 +155,14 @@ def test_keeping_a_signing_key_in_a_token_works_as_written(shell, work) -> None:
         assert re.search(r"SF(125|122|102)", done.stderr)
 
 
+def test_planning_a_budget_works_as_written(shell) -> None:
+    """Every cost of the page can be asked for, and the last one says what the page shows."""
+    page = "docs/how-to/plan-a-budget.md"
+    done = shell(commands(page))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith(blocks(page, "console")[0])
+
+
 def test_writing_a_policy_works_as_written(shell) -> None:
     """Both documents load without a remark on what binds, the cases pass, and the question is denied as shown."""
     page = "docs/how-to/write-a-policy-for-a-new-domain.md"
