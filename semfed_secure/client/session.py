@@ -124,7 +124,7 @@ class Client:
         """Vouch for the server's log, if this site has the role of a witness and it is time to; see `Vigil.keep`.
 
         Raises:
-            PeerError: SF322, SF323 or SF306, what the server shows does not verify.
+            PeerError: SF322 or SF323, what the server shows does not verify.
         """
         self._vigil.keep()
 

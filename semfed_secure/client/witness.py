@@ -6,6 +6,7 @@ only, so sites that demand the word of enough witnesses cannot be shown differen
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from semfed_secure.errors import PeerError
 from semfed_secure.identity.records import Role
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime
 
     from semfed_secure.client.office import Office
@@ -41,23 +43,20 @@ def vouch(office: Office, transport: Transport) -> Checkpoint:
     at most a cosignature: whatever is shown later must extend what is on the disk.
 
     Raises:
-        PeerError: SF322 for the roster, SF306 for a role, SF323 for the log, after ``peer.refused`` is in this member's
-            log; SF341 or SF342 if the server cannot be asked or does not take it.
+        PeerError: SF322 for the roster, SF306 for the server's role, SF323 for the log, after ``peer.refused`` is in
+            this member's log; SF306 for its own role; SF341 or SF342 if the server cannot be asked or does not take it.
     """
-    try:
-        # 1
-        now = office.clock.now()
+    now = office.clock.now()
+    # 1
+    with _refusals_logged(office):
         roster = take_roster(office, transport.roster())
         server = roster.member(office.server_id, role=Role.SERVER, at=now)
-        roster.member(office.member_id, role=Role.WITNESS, at=now)
-        office.on_step("witness 1")
-        # 2
+    roster.member(office.member_id, role=Role.WITNESS, at=now)
+    office.on_step("witness 1")
+    # 2
+    with _refusals_logged(office):
         follow(office.database, transport, server, transport.checkpoint())
-        office.on_step("witness 2")
-    except PeerError as error:
-        if error.code not in UNREACHED:
-            office.audit.append(_event(office, EventType.PEER_REFUSED, error=error))
-        raise
+    office.on_step("witness 2")
     # 3
     with office.database.snapshot() as tx:
         seen = server_checkpoint(tx)
@@ -81,8 +80,8 @@ def vouch(office: Office, transport: Transport) -> Checkpoint:
 class Vigil:
     """Vouches while a site goes about its rounds, if the site has the role of a witness.
 
-    A server that cannot be asked, or takes no cosignature, does not keep a site from its rounds: its log stays without
-    this witness, which is in the site's own log, and the next look is the next attempt.
+    A server that cannot be asked, or takes no cosignature, does not keep a site from its rounds, nor does a roster that
+    no longer gives it the role: the log stays without this witness, and the next look is the next attempt.
     """
 
     office: Office
@@ -94,7 +93,7 @@ class Vigil:
         """Look whether the log has grown, if it is time to, and vouch for it.
 
         Raises:
-            PeerError: as `vouch`, what the server showed does not verify.
+            PeerError: SF322 or SF323, what the server showed does not verify.
         """
         now = self.office.clock.now()
         if Role.WITNESS not in self.office.keys.record.roles or _within(EVERY_SECONDS, self._looked_at, now):
@@ -104,7 +103,7 @@ class Vigil:
             if not self._stands(now):
                 self._vouched = vouch(self.office, self.transport).text, now
         except PeerError as error:
-            if error.code not in UNREACHED:
+            if error.code not in UNREACHED | {"SF306"}:
                 raise
 
     def _stands(self, now: datetime) -> bool:
@@ -113,6 +112,16 @@ class Vigil:
             return False
         text, _, _ = self.transport.checkpoint().rpartition("\n\n")
         return f"{text}\n" == self._vouched[0]
+
+
+@contextmanager
+def _refusals_logged(office: Office) -> Iterator[None]:
+    try:
+        yield
+    except PeerError as error:
+        if error.code not in UNREACHED:
+            office.audit.append(_event(office, EventType.PEER_REFUSED, error=error))
+        raise
 
 
 def _within(seconds: float, before: datetime | None, now: datetime) -> bool:

@@ -35,7 +35,7 @@ MAX_MEMBERS = 1_000
 NONCE_BYTES = 32
 MAX_WITNESSES = 6
 """Witnesses whose cosignatures, of 3.4 kB each, a manifest carries."""
-MAX_CHECKPOINT_BYTES = 24 * 1024
+MAX_CHECKPOINT_BYTES = 26 * 1024
 """A server's log checkpoint with its two signatures and those of `MAX_WITNESSES`."""
 MAX_SEALING_KEY_BYTES = 4 * 1024
 MANIFEST_LIMITS = Limits(max_bytes=32 * 1024)

@@ -103,6 +103,16 @@ def test_admitted_and_rejected_both_give_a_receipt(script: Script, transport: Ht
     assert script.seen == [("POST", "/v1/rounds/round-1/contributions", b"body")]
 
 
+def test_a_cosignature_is_handed_in_as_text(script: Script, transport: HttpTransport) -> None:
+    """Taken is 200; whatever else is a refusal, with the code that the server gave."""
+    script.answers = [(200, "application/json", b'{"size":7}'), (400, PROBLEM, problem("SF328"))]
+    transport.cosign("note\n")
+    with pytest.raises(PeerError, match="SF342") as caught:
+        transport.cosign("other\n")
+    assert caught.value.fields["server_code"] == "SF328"
+    assert script.seen == [("POST", "/v1/log/cosignatures", body) for body in (b"note\n", b"other\n")]
+
+
 def test_a_post_is_repeated_with_the_same_bytes(script: Script, transport: HttpTransport) -> None:
     """A restarting server is met again, with the same body."""
     script.answers = [(503, PROBLEM, b""), (502, PROBLEM, b""), (201, COSE, b"receipt")]

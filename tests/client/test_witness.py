@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,8 +17,11 @@ from semfed_secure.client.witness_office import open_witness
 from semfed_secure.clock import FixedClock
 from semfed_secure.crypto.log_keys import LogVerificationKey
 from semfed_secure.errors import ConfigurationError, PeerError
+from semfed_secure.identity.member_files import RECORD_FILE, load_member_keys
+from semfed_secure.identity.records import Role, create_record
 from semfed_secure.plain_toml import parse_toml
 from semfed_secure.testing import LocalFederation, SiteSettings, TableModel, TransportWrapper
+from semfed_secure.testing.federation import PASSPHRASE
 from tests.client.world import MEMBERS, NOW, PROMPTS, ROUND, TRUTH, UNSAFE
 from tests.simulator.world import copy_database
 
@@ -267,6 +271,22 @@ def test_a_server_that_takes_no_cosignature_loses_a_witness_and_no_site(town: To
     with town.client("bay", Deaf(town.federation.transport())) as client:
         client.join(ROUND).contribute()
         assert events(client) == [("log.cosigned", "success"), ("log.cosigned", "failed")]
+
+
+def test_a_site_that_lost_the_role_goes_on_without_it(town: Town) -> None:
+    """Its own record still says witness; the roster in force does not, and no word leaves."""
+    town.watch("hill", "lake")
+    town.open_round()
+    directory = town.federation.site("bay") / "keys"
+    keys = load_member_keys(directory, PASSPHRASE)
+    plain = replace(keys.record, roles=frozenset({Role.CLIENT}))
+    kept = (directory / RECORD_FILE).read_bytes()
+    (directory / RECORD_FILE).write_bytes(create_record(plain, [keys.signing]))
+    town.federation.publish_roster(sequence=2)
+    (directory / RECORD_FILE).write_bytes(kept)
+    with town.client("bay") as client:
+        client.join(ROUND)
+        assert events(client) == []
 
 
 # -- a member that only watches -------------------------------------------------------------------------------
