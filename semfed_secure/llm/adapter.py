@@ -62,8 +62,13 @@ class LoraAdapter:
         self._settings = settings
 
     @property
+    def maps(self) -> list[nn.Linear]:
+        """The linear maps that are trained, in a fixed order; none has a bias."""
+        return [part for part in self.model.modules() if isinstance(part, nn.Linear) and part.weight.requires_grad]
+
+    @property
     def parameters(self) -> list[nn.Parameter]:
-        """The trainable parameters, in a fixed order."""
+        """The trainable parameters: the weights of `maps`, in their order."""
         return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
 
     @contextmanager

