@@ -36,10 +36,14 @@ _PHRASES: dict[EventType, tuple[str, str]] = {
         "could not decide on prompt set {prompt_set_digest}",
     ),
     EventType.PRIVACY_AUDITED: (
-        "attacked its own training with {canaries} made-up entities: epsilon at least {epsilon_found}, "
-        "{epsilon_claimed} claimed",
-        "attacked its own training with {canaries} made-up entities: {verdict}, epsilon at least {epsilon_found}, "
-        "{epsilon_claimed} claimed",
+        (
+            "attacked its own training with {canaries} made-up entities: epsilon at least {epsilon_found}, "
+            "{epsilon_claimed} claimed"
+        ),
+        (
+            "attacked its own training with {canaries} made-up entities: {verdict}, epsilon at least {epsilon_found}, "
+            "{epsilon_claimed} claimed"
+        ),
     ),
     EventType.TRAINING_STARTED: ("began to train on data set {target}", "could not begin to train on {target}"),
     EventType.TRAINING_FINISHED: ("finished training on data set {target}", "did not finish training on {target}"),
