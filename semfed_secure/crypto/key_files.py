@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 import stat
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -46,6 +47,8 @@ MIN_PASSPHRASE_BYTES = 8
 _FILE_LIMITS = Limits(max_bytes=KEY_LIMITS.max_bytes + 1024)
 _TAG_BYTES = 16
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
+# OpenSSL computes the lanes of one derivation in threads of its own: two at once wait for each other, for ever.
+_ONE_AT_A_TIME = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +265,8 @@ def _cipher(passphrase: Secret, file: _KeyFile) -> AESGCM:
         lanes=file.cost.lanes,
         memory_cost=file.cost.memory_kib,
     )
-    return AESGCM(derivation.derive(passphrase.reveal()))
+    with _ONE_AT_A_TIME:
+        return AESGCM(derivation.derive(passphrase.reveal()))
 
 
 def _read_private(path: Path) -> bytes:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 import traceback
 from typing import TYPE_CHECKING
 
@@ -264,3 +266,23 @@ def test_the_passphrase_is_read_from_a_file_before_the_environment(tmp_path) -> 
     assert code(read_passphrase, tmp_path / "none", environ) == "SF102"
     path.chmod(0o644)
     assert code(read_passphrase, path, environ) == "SF122"
+
+
+_FOUR_AT_ONCE = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from semfed_secure.crypto.key_files import load_signing_key
+with ThreadPoolExecutor(4) as pool:
+    keys = list(pool.map(lambda _: load_signing_key(Path(sys.argv[1]), b"correct horse battery staple"), range(40)))
+print(len({key.key_id for key in keys}))
+"""
+
+
+def test_key_files_are_opened_by_several_threads_at_once(tmp_path) -> None:
+    """Derivations of several lanes in several threads end: in a process of their own, for a hang must fail, not hang."""
+    path = tmp_path / "signing.key"
+    save_key(path, KEYS["signing"][0], PASSPHRASE, cost=Argon2Cost(memory_kib=1024, iterations=1, lanes=4))
+    command = [sys.executable, "-c", _FOUR_AT_ONCE, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "1\n"
