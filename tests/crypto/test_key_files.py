@@ -280,7 +280,7 @@ print(len({key.key_id for key in keys}))
 
 
 def test_key_files_are_opened_by_several_threads_at_once(tmp_path) -> None:
-    """Derivations of several lanes in several threads end: in a process of their own, for a hang must fail, not hang."""
+    """Derivations of several lanes end; in a process of their own, so that a hang fails instead of hanging."""
     path = tmp_path / "signing.key"
     save_key(path, KEYS["signing"][0], PASSPHRASE, cost=Argon2Cost(memory_kib=1024, iterations=1, lanes=4))
     command = [sys.executable, "-c", _FOUR_AT_ONCE, str(path)]
