@@ -92,7 +92,7 @@ def context(kind: OutputKind, state: RoundState) -> AdmissionContext:
 
 def privacy() -> PrivacyDeclaration:
     """What the floor of both rounds admits."""
-    return replace(examples.STATEMENT.privacy, mechanism=Mechanism.DP_SGD)
+    return replace(examples.STATEMENT.privacy, mechanism=Mechanism.DP_SGD, parameters={})
 
 
 @cache

@@ -156,13 +156,26 @@ def _second(made: Forgery, draw: Draw) -> None:
     made.broken.add(4 if made.stage is Stage.OPENING else 9)
 
 
+_TRUE = ({}, {"noise_multiplier": "50", "sample_rate": "0.01", "steps": "1"})
+_FALSE = (
+    {"noise_multiplier": "0.5", "sample_rate": "1", "steps": "1000"},  # costs more than any epsilon that is drawn
+    {"noise_multiplier": "50", "sample_rate": "0.01"},
+    {"noise_multiplier": "nan", "sample_rate": "0.01", "steps": "1"},
+    {"sigma": "50"},
+)
+"""Parameters that epsilons from 7 up pay for, and parameters that none does."""
+
+
 def _declared(made: Forgery, draw: Draw) -> None:
     """Privacy above and below the floor of epsilon 8 and delta 0.00001, judged by other words than the server's."""
     epsilon = draw.one_of(("7.84", "8", "8.000", "8.0000001", "0", "100000000", "Infinity", "7.9999999999"))
     delta = draw.one_of(("0.00001", "0.000009", "0.0000100000000000000001", "1", "0"))
     unit, relation = draw.one_of(tuple(PrivacyUnit)), draw.one_of(tuple(Relation))
     mechanism = draw.one_of(tuple(Mechanism))
-    meets = epsilon in {"7.84", "8", "8.000", "0", "7.9999999999"} and delta in {"0.00001", "0.000009", "0"}
+    accountant = draw.one_of(("rdp", "rdp", "gdp", draw.text(8)))
+    parameters = draw.one_of((*_TRUE, *_FALSE))
+    meets = epsilon in {"7.84", "8", "8.000", "7.9999999999"} or (epsilon == "0" and not parameters)
+    meets = meets and delta in {"0.00001", "0.000009"} and accountant == "rdp" and parameters in _TRUE
     meets = meets and unit in {PrivacyUnit.ENTITY, PrivacyUnit.ORGANISATION}
     meets = meets and relation is Relation.ADD_OR_REMOVE_ONE and mechanism is Mechanism.DP_SGD
     declared = replace(
@@ -172,7 +185,8 @@ def _declared(made: Forgery, draw: Draw) -> None:
         unit=unit,
         relation=relation,
         mechanism=mechanism,
-        accountant=draw.text(8),
+        accountant=accountant,
+        parameters=parameters,
     )
     made.statement = replace(made.statement, privacy=declared)
     made.broken -= {10}
