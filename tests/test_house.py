@@ -148,7 +148,7 @@ def test_the_commands_of_the_readme_exist() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z-]+):", makefile, flags=re.MULTILINE))
     assert set(re.findall(r"^\s+make ([a-z-]+)", readme, flags=re.MULTILINE)) <= targets
-    assert set(re.findall(r"`semfed ([a-z-]+)", readme)) <= set(SUB_COMMANDS)
+    assert set(re.findall(r"`semfed ([a-z][a-z-]*)", readme)) <= set(SUB_COMMANDS)
 
 
 def test_links_between_documents_lead_somewhere() -> None:

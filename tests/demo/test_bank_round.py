@@ -72,7 +72,7 @@ def settings(data, prompts, federation) -> SiteSettings:
         epsilon=EPSILON,
         max_records_per_entity=described.max_records_per_entity,
         policy=policy,
-        sections={"data": section},
+        sections={"data": section, "model": {"provenance": "public"}},
     )
 
 
