@@ -34,6 +34,12 @@ if TYPE_CHECKING:
     from semfed_secure.privacy.budget import BudgetState
     from semfed_secure.privacy.outlook import Level
 
+SiteOption = Annotated[
+    Path | None, typer.Option("--config", help="The site file: shows its policy's budgets too.", show_default=False)
+]
+StateOption = Annotated[
+    Path | None, typer.Option("--state", help="A site's state directory, or its database.", show_default=False)
+]
 app = typer.Typer(
     help="Show what a site has spent, how far its budget reaches, and what plans would cost.",
     no_args_is_help=True,
@@ -45,12 +51,8 @@ app.command()(cost)
 
 @app.command()
 def show(
-    config: Annotated[
-        Path | None, typer.Option("--config", help="The site file: shows its policy's budgets too.", show_default=False)
-    ] = None,
-    state: Annotated[
-        Path | None, typer.Option("--state", help="A site's state directory, or its database.", show_default=False)
-    ] = None,
+    config: SiteOption = None,
+    state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show every population's spending, by period and over its lifetime; needs no keys and changes nothing.
@@ -58,8 +60,7 @@ def show(
     Charges that are not the ones which the site's audit log names, and another policy than the pinned one, end in exit
     12.
     """
-    if (config is None) == (state is None):
-        raise ConfigurationError("SF101", "exactly one of --config and --state is expected")
+    require_one(config, state)
     site = None if config is None else load_site_config(config)
     directory = state if site is None else site.site.state
     assert directory is not None  # one of the two was given
@@ -69,6 +70,16 @@ def show(
         as_json=as_json,
         text=lambda: "\n\n".join(ledger.text() for ledger in ledgers) or "no population has spent anything",
     )
+
+
+def require_one(config: Path | None, state: Path | None) -> None:
+    """A site is named by its file or by its state, not by both.
+
+    Raises:
+        ConfigurationError: ``SF101``.
+    """
+    if (config is None) == (state is None):
+        raise ConfigurationError("SF101", "exactly one of --config and --state is expected")
 
 
 @dataclass(frozen=True, slots=True)

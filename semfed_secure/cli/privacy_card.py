@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from semfed_secure.cli.audit import KeyOption, read_key
+from semfed_secure.cli.budget import SiteOption, StateOption, require_one
 from semfed_secure.cli.output import JsonOption, emit, note
 from semfed_secure.client.card.document import card_of
 from semfed_secure.client.card.evidence import read_evidence
@@ -23,12 +24,8 @@ app = typer.Typer(help="Say what was revealed.", add_completion=False, pretty_ex
 
 @app.command()
 def privacy_card(
-    config: Annotated[
-        Path | None, typer.Option("--config", help="The site file: shows its policy's budgets too.", show_default=False)
-    ] = None,
-    state: Annotated[
-        Path | None, typer.Option("--state", help="A site's state directory, or its database.", show_default=False)
-    ] = None,
+    config: SiteOption = None,
+    state: StateOption = None,
     key: KeyOption = None,
     out: Annotated[
         Path | None,
@@ -45,8 +42,7 @@ def privacy_card(
     Exit 12, and no card, if the audit log does not verify, the ledger is not the one that it names, or the policy is
     not the pinned one. Printing changes nothing; a card that is written has an entry in the log with its digest.
     """
-    if (config is None) == (state is None):
-        raise ConfigurationError("SF101", "exactly one of --config and --state is expected")
+    require_one(config, state)
     if out is not None and (config is None or key is not None):
         raise ConfigurationError("SF101", "--out is for the site itself: it takes --config, and no --key")
     clock = SystemClock()
