@@ -4,8 +4,8 @@
 
 Rates are medians of CPU time of one thread, tables built before. Both samplers are exact, both draw from a
 cryptographic source (ours from ChaCha20, OpenDP's from the operating system), and neither takes a seed. OpenDP is given
-a vector of zeros through its compiled interface, so its rate holds no loop of Python. Beside them stand the
-floating-point noise that DP-SGD took before (the sum of four Box-Muller draws) and the bare keystream.
+a vector of zeros through its compiled interface, so its rate holds no loop of Python. Beside them stands the bare
+keystream.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ import opendp.prelude as dp
 
 from semfed_secure.crypto.stream import ChaChaStream
 from semfed_secure.privacy.discrete_gaussian import DiscreteGaussian, _inversion
-from semfed_secure.privacy.noise import GaussianNoise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,13 +56,12 @@ def measure(rounds: int) -> dict[str, object]:
         built[sigma] = DiscreteGaussian.from_system(sigma)
         started[sigma] = time.process_time() - started[sigma]
     theirs = {sigma: opendp_sampler(sigma) for sigma in SIGMAS}
-    floats, stream = GaussianNoise.from_system(), ChaChaStream.from_system()
+    stream = ChaChaStream.from_system()
     seen: dict[object, list[float]] = {}
     for _ in range(rounds):
         for sigma in SIGMAS:
             seen.setdefault(("ours", sigma), []).append(rate(built[sigma].draw, OURS))
             seen.setdefault(("opendp", sigma), []).append(rate(theirs[sigma], THEIRS))
-        seen.setdefault("floats", []).append(rate(floats.standard_normal, OURS))
         seen.setdefault("words", []).append(rate(stream.words, OURS))
     middle = {key: statistics.median(rates) for key, rates in seen.items()}
     return {
@@ -82,7 +80,6 @@ def measure(rounds: int) -> dict[str, object]:
             }
             for sigma in SIGMAS
         ],
-        "floating_point_gaussian": round(middle["floats"] / 1e6, 1),
         "keystream_words": round(middle["words"] / 1e6, 1),
     }
 
@@ -99,7 +96,7 @@ def main() -> None:
         return
     for row in found["discrete_gaussian"]:
         print(f"sigma {row['sigma']:>12g}: {row['ours']:6.1f} M/s, OpenDP {row['opendp']:.3f} M/s, {row['ratio']}x")
-    print(f"floating point {found['floating_point_gaussian']} M/s, keystream {found['keystream_words']} M words/s")
+    print(f"keystream {found['keystream_words']} M words/s")
 
 
 if __name__ == "__main__":

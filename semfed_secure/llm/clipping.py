@@ -10,10 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from semfed_secure.errors import ConfigurationError
+from semfed_secure.privacy import grid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from semfed_secure.llm.split import SplitModel
 
 _TRACED, _ROWS = 1 << 25, 1 << 22  # floats at a time: of traces 134 MB, of gradients what a processor's cache holds
-_SHORT = 1 - 2**-12  # no rounding below makes a gradient of this length longer than one
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +47,17 @@ def clipped_sum(
     lessons: Sequence[Lesson],
     chosen: Tensor,
     clip_norm: float,
-) -> Tensor:
-    """The sum of the chosen entities' clipped gradients, float64 ``(parameters,)`` in the order of ``maps``.
+) -> grid.GridSum:
+    """The sum of the chosen entities' clipped gradients, int64 ``(parameters,)`` in the order of ``maps``.
 
-    The gradients of an entity's questions, of whatever lessons, are summed, and that sum is scaled down to
-    ``clip_norm`` if it is longer. Zero for nobody; an entity whose gradient is not finite adds nothing. Memory does not
-    grow with the number of entities: it is bounded, or what one entity's own questions need.
+    The gradients of an entity's questions, of whatever lessons, are summed; that sum is scaled down to ``clip_norm`` if
+    it is longer, and put on the grid of `privacy.grid`. Zero for nobody; an entity whose gradient is not finite adds
+    nothing. Memory does not grow with the number of entities: it is bounded, or what one entity's own questions need.
 
     Raises:
-        ConfigurationError: SF132 if a layer mixes questions.
+        ConfigurationError: SF132 if a layer mixes questions; SF141 for ``clip_norm``.
     """
-    total = torch.zeros(sum(layer.weight.numel() for layer in maps), dtype=torch.float64)
+    total = np.zeros(sum(layer.weight.numel() for layer in maps), dtype=np.int64)
     for group in _groups(maps, lessons, chosen):
         traces = [
             _trace(split, maps, piece)
@@ -65,7 +66,7 @@ def clipped_sum(
         ]
         if traces:
             for rows in _gradients(_joined(traces)):
-                total += _sum_clipped(rows, clip_norm)
+                total += grid.clipped_sum([part.numpy() for part in rows], clip_norm)
     return total
 
 
@@ -125,15 +126,3 @@ def _gradients(trace: _Trace) -> Iterator[list[Tensor]]:
 
 def _pairs(trace: _Trace) -> Iterator[tuple[Tensor, Tensor]]:
     return zip(trace.given, trace.wanted, strict=True)
-
-
-def _sum_clipped(rows: Sequence[Tensor], clip_norm: float) -> Tensor:
-    """The sum over entities of their rows, each clipped as a whole; ``rows`` are overwritten."""
-    norms = torch.stack([torch.linalg.vector_norm(part, dim=1) for part in rows]).norm(dim=0)
-    scales = (_SHORT * clip_norm / norms).clamp(max=1.0)
-    if not (finite := norms.isfinite()).all():
-        for part in rows:
-            part[~finite] = 0  # an entity whose gradient overflows adds nothing, rather than everything
-        scales[~finite] = 0
-    # INVARIANT: no entity counts with more than clip_norm, whatever its questions hold.
-    return torch.cat([scales @ part for part in rows])

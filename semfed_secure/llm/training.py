@@ -9,8 +9,9 @@ import torch
 
 from semfed_secure.errors import ConfigurationError
 from semfed_secure.llm.clipping import clipped_sum
-from semfed_secure.privacy.noise import GaussianNoise, PoissonBatches
-from semfed_secure.privacy.parameters import valid_count, valid_noise, valid_sensitivity
+from semfed_secure.privacy.batches import PoissonBatches
+from semfed_secure.privacy.grid import GridNoise, values_of
+from semfed_secure.privacy.parameters import valid_count
 from semfed_secure.units import Mechanism
 
 if TYPE_CHECKING:
@@ -39,27 +40,27 @@ def train_privately(
     """DP-SGD: train ``adapter`` exactly as ``plan`` says.
 
     Privacy unit: one entity with all its questions.
-    Sensitivity: ``clip_norm``; the gradients of an entity's questions are summed, and that sum is clipped.
-    Guarantee: as accounted for ``steps`` Gaussian releases with Poisson batches; a step whose batch is empty adds
-    its noise all the same.
+    Sensitivity: ``clip_norm``; the gradients of an entity's questions are summed, and that sum is clipped to integers.
+    Guarantee: as accounted for ``steps`` Gaussian releases with Poisson batches, by exact discrete Gaussian noise on
+    integers; a step whose batch is empty adds its noise all the same.
     Assumes: no layer mixes questions of a batch, so that nobody's gradient depends on who else was drawn; this holds
     up to rounding, for which clipping leaves room.
 
     Raises:
         ConfigurationError: SF141 if the plan is not one that can be accounted; SF132 if a layer mixes questions.
     """
-    scale = _noise_scale(plan)
+    valid_count("steps", plan.steps)
+    noise, batches = _noise(plan), PoissonBatches.from_system()
     parameters = adapter.parameters
-    noise, batches = GaussianNoise.from_system(), PoissonBatches.from_system()
     optimizer = torch.optim.Adam(parameters, lr=rate, betas=_BETAS)
     mean = [torch.zeros_like(parameter) for parameter in parameters]
     averaged = 0
     for step in range(plan.steps):
         chosen = torch.from_numpy(batches.draw(entities, plan.sample_rate))
         total = clipped_sum(split, adapter.maps, lessons, chosen, plan.clip_norm)
-        total += scale * torch.from_numpy(noise.standard_normal(len(total)))  # private before, released after
-        released = (total / plan.expected_entities).float()
-        _step(optimizer, parameters, released, rate * min(1.0, 1.5 * (1 - step / plan.steps)))
+        noisy = total if noise is None else noise.add_to(total)  # private before, released after
+        mean_gradient = torch.from_numpy(values_of(noisy, plan.clip_norm) / plan.expected_entities).float()
+        _step(optimizer, parameters, mean_gradient, rate * min(1.0, 1.5 * (1 - step / plan.steps)))
         if step >= plan.steps // 2:  # averaging is post-processing, and halves the noise that is left
             averaged += 1
             for kept, parameter in zip(mean, parameters, strict=True):
@@ -103,15 +104,13 @@ def train_on_labels(
             progress(done, steps)
 
 
-def _noise_scale(plan: TrainingPlan) -> float:
-    """Standard deviation of each step's noise; zero only under the mechanism that says so."""
-    clip_norm = valid_sensitivity(plan.clip_norm)
-    valid_count("steps", plan.steps)
+def _noise(plan: TrainingPlan) -> GridNoise | None:
+    """What each step adds; nothing only under the mechanism that says so."""
     if plan.mechanism is not Mechanism.UNSAFE_NO_NOISE:
-        return valid_noise(plan.noise_multiplier) * clip_norm
+        return GridNoise(plan.noise_multiplier)
     if plan.noise_multiplier:
         raise ConfigurationError("SF141", "noise was not expected under unsafe_no_noise")
-    return 0.0
+    return None
 
 
 def _step(optimizer: torch.optim.Optimizer, parameters: Sequence[nn.Parameter], gradient: Tensor, rate: float) -> None:

@@ -25,9 +25,10 @@ def dp_sgd_cost(parameters: Parameters) -> RdpCurve:
 
     Privacy unit: one entity with all its records; add or remove one.
     Sensitivity: `clip_norm` in L2, enforced by clipping each entity's summed gradient; noise is relative to it.
-    Guarantee: Renyi DP of `steps` Poisson-sampled Gaussian releases.
+    Guarantee: Renyi DP of `steps` Poisson-sampled Gaussian releases, by exact discrete Gaussian noise on an integer
+    grid whose standard deviation is 2^20 times `noise_multiplier` (`grid`).
     Assumes: batches are Poisson samples of entities at `sample_rate`, empty ones counted; the base model was never
-    tuned on this population; Gaussian noise is sampled in floating point (`privacy.noise` states the caveat).
+    tuned on this population.
     """
     noise, rate, steps = _exactly(parameters, "noise_multiplier", "sample_rate", "steps")
     return dp_sgd_rdp(noise, rate, steps)

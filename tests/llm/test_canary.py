@@ -15,6 +15,7 @@ from semfed_secure.llm.lessons import Lesson, open_lesson
 from semfed_secure.llm.model import TrainingPlan
 from semfed_secure.llm.questions import Wording
 from semfed_secure.llm.training import train_privately
+from semfed_secure.privacy import grid
 from semfed_secure.units import Mechanism
 from tests.llm import tiny
 from tests.llm.test_training import CLIP, World, _batch_averaged, _halved, _per_record, _unclipped, world
@@ -31,14 +32,14 @@ if TYPE_CHECKING:
 def _shared_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every step's noise is that of the first: whoever sees two steps takes it away."""
     kept: list[np.ndarray] = []
-    normal = training.GaussianNoise.standard_normal
+    draw = grid.DiscreteGaussian.draw
 
     def once(self, count):
         if not kept:
-            kept.append(normal(self, count))
+            kept.append(draw(self, count))
         return kept[0]
 
-    monkeypatch.setattr(training.GaussianNoise, "standard_normal", once)
+    monkeypatch.setattr(grid.DiscreteGaussian, "draw", once)
 
 
 CANARY, CANARY_STEPS = 5, 200
@@ -93,7 +94,7 @@ def _released_with(here: World, *, noise: bool = True) -> torch.Tensor:
         """The adapter stands still and everybody is drawn: the sum is the same at every step."""
         if not kept:
             kept.append(sums(*given))
-        return kept[0].clone()
+        return kept[0].copy()
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "_step", lambda _o, _p, gradient, _r: seen.append(gradient * plan.expected_entities))

@@ -22,6 +22,7 @@ from semfed_secure.llm.model import TrainingPlan
 from semfed_secure.llm.questions import Wording
 from semfed_secure.llm.split import SplitModel
 from semfed_secure.llm.training import train_on_labels, train_privately
+from semfed_secure.privacy import grid
 from semfed_secure.units import Mechanism
 from tests.llm import tiny
 
@@ -57,7 +58,7 @@ class World:
     def clipped(self, chosen: tuple[int, ...] = (0, 1, 2, 3, 4), *, clip: float = CLIP) -> torch.Tensor:
         """What the trainer sums."""
         found = training.clipped_sum(self.split, self.adapter.maps, self.lessons, torch.tensor(chosen), clip)
-        return found.float()
+        return torch.from_numpy(grid.values_of(found, clip)).float()
 
     def one_by_one(self, chosen: tuple[int, ...] = (0, 1, 2, 3, 4), *, clip: float = CLIP) -> torch.Tensor:
         """The definition: each question alone through autograd; an entity's gradients summed, then clipped."""
@@ -112,7 +113,7 @@ def world(family: str = "llama") -> World:
 
 def check_clipped_sum(here: World) -> None:
     """Fail unless the sum is the definition's, for all entities and for some."""
-    for clip in (CLIP, 1e6):
+    for clip in (CLIP, 10.0):
         for chosen in ((0, 1, 2, 3, 4), (0,), (2, 3)):
             found, right = here.clipped(chosen, clip=clip), here.one_by_one(chosen, clip=clip)
             torch.testing.assert_close(found, right, rtol=1e-3, atol=1e-3 * float(right.abs().max()))
@@ -141,7 +142,10 @@ def test_small_pieces_change_nothing(floats: int, monkeypatch: pytest.MonkeyPatc
 
 
 def _unclipped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clipping, "_sum_clipped", lambda rows, _clip: torch.cat([part.sum(0) for part in rows]))
+    def unclipped(parts: list[np.ndarray], clip_norm: float) -> grid.GridSum:
+        return np.rint(np.concatenate([part.sum(0) for part in parts]) * (grid.UNITS / clip_norm)).astype(np.int64)
+
+    monkeypatch.setattr(grid, "clipped_sum", unclipped)
 
 
 def _per_record(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,20 +208,20 @@ def test_no_entity_counts_with_more_than_the_clipping_norm(
     shared: World, scale: float, target: str, owner: int
 ) -> None:
     """Whatever a question holds and however large its gradient: infinite, undefined, overflowing or vanishing."""
-    counted: list[float] = []
-    sums = clipping._sum_clipped
+    counted: list[int] = []
+    sums = grid.clipped_sum
 
-    def one_by_one(rows: list[torch.Tensor], clip_norm: float) -> torch.Tensor:
+    def one_by_one(rows: list[np.ndarray], clip_norm: float) -> grid.GridSum:
         alone = [sums([part[place : place + 1] for part in rows], clip_norm) for place in range(len(rows[0]))]
-        counted.extend(float(each.double().norm()) for each in alone)
+        counted.extend(sum(int(value) ** 2 for value in each) for each in alone)
         return sum(alone)
 
     here = hostile(shared, scale, target, owner)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(clipping, "_sum_clipped", one_by_one)
+        patch.setattr(grid, "clipped_sum", one_by_one)
         assert bool(here.clipped().isfinite().all())
     assert len(counted) == 4  # the fifth has no question
-    assert max(counted) <= CLIP
+    assert max(counted) <= grid.UNITS**2
 
 
 @few_examples
@@ -283,16 +287,13 @@ def test_noise_has_the_planned_scale(noise: float, clip: float, monkeypatch: pyt
 
 
 def _halved(monkeypatch: pytest.MonkeyPatch) -> None:
-    scale = training._noise_scale
-    monkeypatch.setattr(training, "_noise_scale", lambda plan: scale(plan) / 2)
+    monkeypatch.setattr(training, "GridNoise", lambda multiplier: grid.GridNoise(multiplier / 2))
 
 
 def _repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     """One value for all parameters."""
-    normal = training.GaussianNoise.standard_normal
-    monkeypatch.setattr(
-        training.GaussianNoise, "standard_normal", lambda self, count: np.repeat(normal(self, 1), count)
-    )
+    draw = grid.DiscreteGaussian.draw
+    monkeypatch.setattr(grid.DiscreteGaussian, "draw", lambda self, count: np.repeat(draw(self, 1), count))
 
 
 @pytest.mark.parametrize("broken", [_halved, _repeated])
