@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import socket
 import subprocess
 import tempfile
 from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,10 +17,9 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_numbers = count()
 
-
-def _postgresql_binaries() -> Path | None:
+def postgresql_binaries() -> Path | None:
+    """Where the newest PostgreSQL of this machine has its binaries, if there is one."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     return found[-1].parent if found else None
 
@@ -32,7 +31,8 @@ def _free_port() -> int:
 
 
 @contextmanager
-def _running_cluster(binaries: Path) -> Iterator[str]:
+def running_cluster(binaries: Path) -> Iterator[str]:
+    """URL of a PostgreSQL cluster that runs on loopback as long as the block; it waits for no disk."""
     # PostgreSQL refuses to run as root, so root runs it as the user that its package made.
     user = "postgres" if os.geteuid() == 0 else None
     home = Path(tempfile.mkdtemp(prefix="semfed-pg-"))
@@ -65,26 +65,32 @@ def _running_cluster(binaries: Path) -> Iterator[str]:
         (Path(tempfile.gettempdir()) / f"{home.name}.out").unlink()
 
 
+def postgresql_urls(cluster: str) -> Iterator[str]:
+    """One new, empty database of a cluster after the other."""
+    import psycopg
+
+    while True:
+        name = f"test_{secrets.token_hex(8)}"
+        with psycopg.connect(f"{cluster}/postgres", autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        yield f"{cluster}/{name}"
+
+
 @pytest.fixture(scope="session")
 def postgresql_cluster() -> Iterator[str]:
     """URL of a PostgreSQL cluster that runs on loopback for this session."""
-    binaries = _postgresql_binaries()
+    binaries = postgresql_binaries()
     if binaries is None:
         pytest.skip("PostgreSQL is not installed under /usr/lib/postgresql")
     pytest.importorskip("psycopg", reason="the extra semfed-secure[postgres] is not installed")
-    with _running_cluster(binaries) as url:
+    with running_cluster(binaries) as url:
         yield url
 
 
 @pytest.fixture
 def postgresql_url(postgresql_cluster: str) -> str:
     """URL of a new, empty PostgreSQL database."""
-    import psycopg
-
-    name = f"test_{next(_numbers)}"
-    with psycopg.connect(f"{postgresql_cluster}/postgres", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    return f"{postgresql_cluster}/{name}"
+    return next(postgresql_urls(postgresql_cluster))
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.databases import postgresql_urls
 from tests.soak import ledger, mutants, named, network
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 
 def answer(directory: Path, part: str, *words: str) -> Any:
@@ -18,15 +19,19 @@ def answer(directory: Path, part: str, *words: str) -> Any:
     if part == "random":
         return network.kill_at_random(directory, kills=int(words[0]), seed=int(words[1]))
     if part == "races":
-        return ledger.race(ledger.sqlite_urls(directory), trials=int(words[0]), seed=int(words[1]))
+        return ledger.race(_urls(directory, *words[2:]), trials=int(words[0]), seed=int(words[1]))
     if part == "ledger":
-        return ledger.kill_at_random(next(ledger.sqlite_urls(directory)), kills=int(words[0]), seed=int(words[1]))
+        return ledger.kill_at_random(next(_urls(directory, *words[2:])), kills=int(words[0]), seed=int(words[1]))
     if part == "named":
         return named.kill_at_each(directory, words[0], list(words[1:]))
     if part == "dropped":
         return named.sees_what_is_not_durable(directory, f"{words[0]}-1", drop=words[1])
     mutate = None if words[0] == "none" else mutants.SYNCS[words[0]]
     return named.sees_what_is_not_durable(directory, "votes-1", mutate)
+
+
+def _urls(directory: Path, cluster: str | None = None) -> Iterator[str]:
+    return ledger.sqlite_urls(directory) if cluster is None else postgresql_urls(cluster)
 
 
 def main(arguments: Sequence[str]) -> int:

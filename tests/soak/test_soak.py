@@ -37,6 +37,13 @@ def test_eight_processes_racing_for_the_last_of_a_budget_never_exceed_it(tmp_pat
     assert 0 < result["granted"] < 24
 
 
+def test_eight_processes_racing_on_postgresql_never_exceed_it_either(tmp_path: Path, postgresql_cluster: str) -> None:
+    """The same races in a database whose writers queue by a lock of its own."""
+    result = soak(tmp_path, "races", "3", "1", postgresql_cluster)
+    assert (result["races"], result["racers"], result["asked"]) == (3, 8, 24)
+    assert 0 < result["granted"] < 24
+
+
 def test_processes_of_a_ledger_killed_at_random_lose_and_double_nothing(tmp_path: Path) -> None:
     """Three processes do the same acts, one after the other dies: every act is charged once."""
     assert soak(tmp_path, "ledger", "6", "1") == {"killed": 6, "acts": 40}
