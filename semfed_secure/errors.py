@@ -176,12 +176,19 @@ CATALOGUE: dict[str, ErrorCode] = {
     # -- SF5xx integrity ------------------------------------------------------------------------
     **_rows(
         ExitCode.INTEGRITY,
-        SF501=("audit log does not verify", "stop; keep the file; tell the security team"),
+        # -- SF501-SF518: what was done to an audit log; docs/how-to/audit.md says more
+        SF501=(
+            "entries of the audit log were changed after they were written",
+            "stop; keep the file; tell the security team; compare with a copy that others hold",
+        ),
         SF502=("audit log cannot be written", "nothing was released; free the disk or restore the permissions"),
-        SF503=("log checkpoint does not verify", "stop; keep the file; tell the security team"),
+        SF503=(
+            "a log checkpoint is not what the log's key signed",
+            "check that the key is the log's own; if it is, stop, keep the file, tell the security team",
+        ),
         SF504=(
-            "audit log lacks entries that a signed log checkpoint covers",
-            "stop; keep the file; look for a restored backup",
+            "audit log was set back: others hold a signed log checkpoint of more entries",
+            "stop; keep the file; ask who restored a backup, and restore the newest copy",
         ),
         SF505=("audit log was forked: two histories for the same entries", "stop; keep both; tell the federation root"),
         SF506=(
@@ -192,13 +199,61 @@ CATALOGUE: dict[str, ErrorCode] = {
             "federation root's log does not know the newest roster",
             "restore the newest copy of its root.db; if there is none, found a new root",
         ),
+        SF508=(
+            "entries were taken out of the audit log",
+            "stop; keep the file; tell the security team; look for the entries in a backup or export",
+        ),
+        SF509=(
+            "entries of the audit log changed places",
+            "stop; keep the file; tell the security team; the order that was signed is the one by their own numbers",
+        ),
+        SF510=(
+            "an entry stands in the audit log twice",
+            "stop; keep the file; tell the security team; what stood in its place is gone",
+        ),
         SF511=("budget ledger does not add up", "stop; keep the database; tell the security team"),
+        SF512=(
+            "the end of the audit log was cut off",
+            "stop; keep the file; look for the last entries in a backup or export",
+        ),
+        SF513=(
+            "what is computed from the audit log was changed; its entries were not",
+            "nothing of the record is lost: run `semfed audit fsck --repair`, and ask who writes to the file",
+        ),
+        SF514=(
+            "entries were added to the audit log that nobody signed",
+            "stop; keep the file; do not rely on the added entries; ask who writes to the file",
+        ),
+        SF515=(
+            "audit log is signed by its own key, but its witnesses do not vouch for it",
+            "ask the witnesses for the checkpoint they saw last; if it differs, the log's key was stolen",
+        ),
+        SF516=(
+            "signed checkpoints were removed from the audit log",
+            "stop; keep the file; ask members and witnesses for the checkpoints they hold",
+        ),
+        SF517=(
+            "a signed checkpoint of the audit log stands in the place of another",
+            "stop; keep the file; ask members and witnesses for the checkpoints they hold",
+        ),
+        SF518=(
+            "a file of an exported audit log is missing or cut short",
+            "export or copy it again; if that fails too, verify the database it came from",
+        ),
+        SF519=(
+            "the clock stands before the newest entry of the audit log",
+            "set the clock right; entries keep their order by number, and spent budgets stay spent",
+        ),
         SF521=(
             "model files differ from their pinned digest",
             "restore the pinned files, or pin the new digest on purpose",
         ),
         SF522=("policy differs from the pinned digest", "restore the pinned policy, or pin the new digest on purpose"),
         SF531=("stored state is damaged", "restore the state directory from backup"),
+        SF551=(
+            "logs of several members do not agree: one lacks or denies what another proves",
+            "keep every copy; read what is named; ask the member whose log lacks it for its newest copy",
+        ),
         SF541=(
             "an attack found more than the configuration claims",
             "stop releasing; keep the report; tell the security team",

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from semfed_secure.audit import tiles
 from semfed_secure.audit.events import Entry, parse_entry
+from semfed_secure.audit.findings import changed, damaged_file, foreign, missing_file
 from semfed_secure.audit.merkle import leaf_hash
 from semfed_secure.audit.notes import parse_checkpoint, parse_note
 from semfed_secure.audit.tiles import Tile
 from semfed_secure.errors import ConfigurationError, IntegrityError, PeerError
 from semfed_secure.storage import Database, Transaction, log_rows
+from semfed_secure.storage.cosignature_rows import list_cosignatures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,16 +39,18 @@ class StoredHead:
     """What the log says about itself.
 
     Attributes:
-        verification_key: Whose log it says it is.
+        verification_key: Whose log it says it is; empty for files that keep to the standard alone.
         checkpoint: Its newest signed checkpoint.
         kept: Further signed checkpoints, by size.
         frontier: The size and subtree hashes that appending goes on from; None for an export, which only is read.
+        cosignatures: What witnesses said of checkpoints, by size, as lines of a signed note.
     """
 
     verification_key: str
     checkpoint: str
     kept: tuple[tuple[int, str], ...]
     frontier: tuple[int, bytes] | None
+    cosignatures: tuple[tuple[int, str], ...] = ()
 
 
 class LogSource(Protocol):
@@ -86,7 +90,8 @@ class DatabaseSource:
         if row is None:
             raise IntegrityError("SF504", "the database holds no log: not even an empty one was begun")
         kept = tuple((checkpoint.size, checkpoint.note) for checkpoint in log_rows.list_checkpoints(self._tx))
-        return StoredHead(row.verification_key, row.checkpoint, kept, (row.size, row.frontier))
+        said = tuple((line.size, line.line) for line in list_cosignatures(self._tx))
+        return StoredHead(row.verification_key, row.checkpoint, kept, (row.size, row.frontier), said)
 
     def entries(self, start: int = 0) -> Iterator[StoredEntry]:
         """Its entries in order of position, from number ``start`` on."""
@@ -121,8 +126,9 @@ class TileSource:
 
     def head(self) -> StoredHead:
         """What the log says about itself."""
+        named = (self._directory / tiles.KEY_FILE).exists()
         try:
-            key = self._read(tiles.KEY_FILE).decode("ascii")
+            key = self._read(tiles.KEY_FILE).decode("ascii") if named else "\n"
             checkpoint = self._read(tiles.CHECKPOINT_FILE).decode()
         except UnicodeDecodeError as error:
             raise IntegrityError("SF503", "the key or the checkpoint of the export is not text any more") from error
@@ -168,15 +174,14 @@ class TileSource:
         except ValueError:
             items = []
         if len(items) != tile.width:
-            message = f"the file {tile.path} was cut or changed: it should hold {tile.width} items"
-            raise IntegrityError("SF501", message, index=tile.start << tiles.TILE_BITS * (tile.level or 0))
+            raise damaged_file(tile.path, tile.width, tile.start << tiles.TILE_BITS * (tile.level or 0))
         return items
 
     def _read(self, name: str) -> bytes:
         try:
             return (self._directory / name).read_bytes()
         except FileNotFoundError as error:
-            raise IntegrityError("SF504", f"the file {name} is missing from the export", file=name) from error
+            raise missing_file(name) from error
         except OSError as error:
             raise ConfigurationError("SF102", f"{name} cannot be read: {error.strerror}") from error
 
@@ -216,11 +221,10 @@ def read_entries(source: LogSource, *, start: int = 0) -> Iterator[Entry]:
         try:
             entry = parse_entry(stored.body)
         except IntegrityError as error:
-            message = f"entry {stored.position} is not one that this software writes: its content was replaced"
-            raise IntegrityError("SF501", message, index=stored.position) from error
+            raise foreign(stored.position) from error
         if leaf_hash(stored.body) != stored.leaf_hash:
-            message = f"entry {stored.position} was changed: its content does not match the fingerprint stored with it"
-            raise IntegrityError("SF501", message, index=stored.position)
+            why = "its content does not match the fingerprint stored with it"
+            raise changed(stored.position, stored.position, why)
         yield entry
 
 

@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from semfed_secure.audit import merkle
+from semfed_secure.audit import findings, merkle
 from semfed_secure.audit.events import Entry, EventType, parse_entry
-from semfed_secure.audit.log import COSIGN_EVERY
+from semfed_secure.audit.marks import Marks
 from semfed_secure.audit.merkle import Frontier
-from semfed_secure.audit.notes import Checkpoint, VerifiedCheckpoint, verify_checkpoint
+from semfed_secure.audit.misplaced import misplaced
+from semfed_secure.audit.notes import Checkpoint, verify_checkpoint
 from semfed_secure.audit.sources import LogSource, StoredHead, open_source
+from semfed_secure.audit.vouched import Witnesses
 from semfed_secure.crypto.log_keys import LogVerificationKey
 from semfed_secure.errors import ConfigurationError, IntegrityError, PeerError
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 ONCE = frozenset({EventType.ROUND_OPENED, EventType.COMMITMENTS_CLOSED, EventType.CONSENSUS_PUBLISHED})
 """What happens once in a round: a second such entry means that members were shown different things."""
+NOBODY = Witnesses({}, 0)
+"""Nobody has to vouch."""
 Visit = Callable[[Entry], None]
 """Called with each entry once its own content has been checked; the log as a whole has not been yet."""
 
@@ -40,6 +44,7 @@ class LogVerdict:
         checkpoints: How many signed checkpoints were verified.
         cosigned_size: Up to which size the post-quantum signature reaches.
         known_checkpoints: How many checkpoints, seen by others before, were found to be of this history.
+        vouched_size: Up to which size the given witnesses vouch; zero if none were given.
         first_time: Time of the first entry; None for an empty log.
         last_time: Time of the last entry.
         clock_steps: Entries whose clock stood before the one of the entry before them.
@@ -54,6 +59,7 @@ class LogVerdict:
     checkpoints: int
     cosigned_size: int
     known_checkpoints: int
+    vouched_size: int
     first_time: str | None
     last_time: str | None
     clock_steps: tuple[int, ...]
@@ -61,7 +67,12 @@ class LogVerdict:
 
 
 def verify_log(
-    place: str | Path, *, key: str | None, known: Sequence[str] = (), visit: Visit | None = None
+    place: str | Path,
+    *,
+    key: str | None,
+    known: Sequence[str] = (),
+    witnesses: Witnesses = NOBODY,
+    visit: Visit | None = None,
 ) -> LogVerdict:
     """Accept only a log that is whole, in order, unchanged and signed.
 
@@ -76,25 +87,30 @@ def verify_log(
             log's agreement with itself is shown.
         known: Checkpoints of the same log that somebody else has kept: they show a restored backup or a second
             history, which a log alone cannot show.
+        witnesses: Who must vouch for it: a log that was written again as a whole, under its own key, lacks them.
         visit: Called with every entry on the way.
 
     Raises:
-        IntegrityError: ``SF501`` for changed content, ``SF503`` for a bad signature or key, ``SF504`` for missing
-            entries or a restored older state, ``SF505`` for two histories, ``SF506`` for a round that is told twice,
-            ``SF531`` for a damaged database; ``fields["index"]`` is the first bad entry where one is to blame.
+        IntegrityError: As `semfed_secure.audit.findings` has it, a code for each way of tampering; ``SF531`` for a
+            damaged database; ``fields["index"]`` is the first bad entry where one is to blame.
         ConfigurationError: There is no log to read at ``place``.
     """
     with open_source(place) as source:
-        return verify_source(source, key=key, known=known, visit=visit)
+        return verify_source(source, key=key, known=known, witnesses=witnesses, visit=visit)
 
 
 def verify_source(
-    source: LogSource, *, key: str | None, known: Sequence[str] = (), visit: Visit | None = None
+    source: LogSource,
+    *,
+    key: str | None,
+    known: Sequence[str] = (),
+    witnesses: Witnesses = NOBODY,
+    visit: Visit | None = None,
 ) -> LogVerdict:
     """`verify_log` of a log that is open already, so that what is read beside it is of the same moment."""
     head = source.head()
     owner = _owner(head, key)
-    marks = _Marks(owner)
+    marks = Marks(owner, witnesses)
     newest = marks.add_own(head.checkpoint, "the newest checkpoint")
     for size, note in head.kept:
         marks.add_kept(size, note)
@@ -112,6 +128,7 @@ def verify_source(
         checkpoints=own,
         cosigned_size=cosigned,
         known_checkpoints=len(known),
+        vouched_size=marks.vouched_size(head, newest.checkpoint.size, walk.last_time),
         first_time=walk.first_time,
         last_time=walk.last_time,
         clock_steps=tuple(walk.clock_steps),
@@ -139,53 +156,6 @@ def verify_consistency(
     return new
 
 
-class _Marks:
-    """Signed checkpoints by size: what the rebuilt tree must agree with."""
-
-    def __init__(self, owner: LogVerificationKey) -> None:
-        self._owner = owner
-        self.verified: list[VerifiedCheckpoint] = []
-        self.roots: dict[int, bytes] = {}
-
-    def add_own(self, note: str, what: str) -> VerifiedCheckpoint:
-        """Verify a checkpoint of the log itself, which holds the log's signatures and nothing else."""
-        verified = self._add(note, what)
-        if verified.others:
-            raise IntegrityError("SF503", f"the signatures of {what} were changed or added to")
-        return verified
-
-    def add_kept(self, size: int, note: str) -> None:
-        """Verify a checkpoint that the log keeps because it carries both signatures."""
-        verified = self.add_own(note, f"the checkpoint kept at {size} entries")
-        if verified.checkpoint.size != size or (self._owner.mldsa44 is not None and verified.cosigned_at is None):
-            raise IntegrityError("SF503", f"the checkpoint kept at {size} entries was exchanged", size=size)
-
-    def add_known(self, note: str) -> None:
-        """Verify a checkpoint that somebody else kept, maybe with signatures of witnesses."""
-        self._add(note, "a checkpoint kept elsewhere")
-
-    def _add(self, note: str, what: str) -> VerifiedCheckpoint:
-        try:
-            verified = verify_checkpoint(note, self._owner)
-        except PeerError as error:
-            message = f"the signature of {what} is not good: it was changed, or somebody else made it"
-            raise IntegrityError("SF503", message) from error
-        size, root = verified.checkpoint.size, verified.checkpoint.root
-        if self.roots.setdefault(size, root) != root:
-            raise _forked(size)
-        self.verified.append(verified)
-        return verified
-
-    def cosigned_size(self, newest: int) -> int:
-        """Up to where the post-quantum signature reaches; it may lag by less than one tile."""
-        reached = [mark.checkpoint.size for mark in self.verified if mark.cosigned_at is not None]
-        largest = max(reached, default=0)
-        if self._owner.mldsa44 is not None and largest // COSIGN_EVERY < newest // COSIGN_EVERY:
-            message = f"the post-quantum signature ends at {largest} of {newest} entries: checkpoints were removed"
-            raise IntegrityError("SF503", message)
-        return largest
-
-
 @dataclass(slots=True)
 class _Walk:
     """What one pass over the entries gathers."""
@@ -199,6 +169,7 @@ class _Walk:
     again: Entry | None = None
     agreed: int = 0
     disputed: int | None = None
+    doubt: tuple[int, int] | None = None
 
     def note(self, entry: Entry) -> None:
         """Take down when and by whom; the one form of a time sorts as text."""
@@ -212,6 +183,10 @@ class _Walk:
             self.again = self.again or (entry if said in self.told else None)
             self.told.add(said)
 
+    def doubts(self, first: int, last: int) -> None:
+        """Remember the first entries that the fingerprints stored beside them do not fit; the signatures will tell."""
+        self.doubt = self.doubt or (first, last)
+
     def compare(self, roots: Mapping[int, bytes]) -> None:
         """Hold the tree so far against a checkpoint of its size; remember the first that differs."""
         signed = roots.get(self.frontier.size)
@@ -223,85 +198,89 @@ class _Walk:
             self.disputed = self.frontier.size
 
 
-def _walk(source: LogSource, newest: Checkpoint, head: StoredHead, marks: _Marks, visit: Visit | None) -> _Walk:
+def _walk(source: LogSource, newest: Checkpoint, head: StoredHead, marks: Marks, visit: Visit | None) -> _Walk:
     walk = _Walk()
     stored = _StoredTree(source)
     walk.compare(marks.roots)
-    for entry, leaf in _entries(source, newest.size):
-        walk.note(entry)
-        if visit is not None:
-            visit(entry)
-        for (level, position), value in walk.frontier.add(leaf):
-            stored.compare(level, position, value)
-        walk.compare(marks.roots)
-    if walk.disputed is not None:
-        raise _rewritten(walk, newest_agrees=walk.frontier.root() == newest.root)
-    stored.require_no_more(newest.size)
-    if head.frontier is not None and head.frontier != (newest.size, walk.frontier.encode()):
-        raise IntegrityError("SF501", "the place where the log goes on was changed: it no longer fits its entries")
-    largest = max(marks.roots)
-    if largest > newest.size:
-        message = (
-            f"the log was set back: a signed checkpoint of {largest} entries exists, but only {newest.size} are here; "
-            "an older copy was restored, or the last entries were removed"
-        )
-        raise IntegrityError("SF504", message, index=newest.size)
-    if walk.again is not None:
-        event, index = walk.again.event, walk.again.seq
-        message = f"entry {index} is a second {event.type} of {event.round_id}: what members were shown may differ"
-        raise IntegrityError("SF506", message, index=index)
+    try:
+        for entry, leaf, fits in _entries(source, newest.size):
+            walk.note(entry)
+            if visit is not None:
+                visit(entry)
+            if not fits:
+                walk.doubts(entry.seq, entry.seq)
+            for (level, position), value in walk.frontier.add(leaf):
+                if walk.doubt is None and not stored.agrees(level, position, value):
+                    walk.doubts(position << level, ((position + 1) << level) - 1)
+            walk.compare(marks.roots)
+    except IntegrityError:
+        if walk.doubt is not None:  # the first that was touched is named
+            raise _changed(walk.doubt) from None
+        raise
+    _judge(walk, newest, max(marks.roots))
+    _judge_derived(walk, newest, head, stored)
     return walk
 
 
-def _rewritten(walk: _Walk, *, newest_agrees: bool) -> IntegrityError:
+def _judge(walk: _Walk, newest: Checkpoint, largest: int) -> None:
+    """Hold what was read against what was signed, the gravest finding first."""
+    if walk.disputed is not None:
+        raise _rewritten(walk, walk.disputed, newest_agrees=walk.frontier.root() == newest.root)
+    if largest > newest.size:
+        raise findings.set_back(largest, newest.size)
+    if walk.again is not None:
+        raise findings.told_twice(walk.again)
+
+
+def _judge_derived(walk: _Walk, newest: Checkpoint, head: StoredHead, stored: _StoredTree) -> None:
+    """Hold what is stored beside the entries, and can be computed from them, against them."""
+    if walk.doubt is not None:
+        raise findings.derived_of(*walk.doubt)
+    if not stored.is_all(newest.size):
+        raise findings.derived("the log holds fingerprints of entries that are not there")
+    if head.frontier is not None and head.frontier != (newest.size, walk.frontier.encode()):
+        raise findings.derived("the place where the log goes on was changed")
+
+
+def _rewritten(walk: _Walk, disputed: int, *, newest_agrees: bool) -> IntegrityError:
     """Entries under a signature differ; if the newest signature fits them nevertheless, they were signed again."""
     if newest_agrees:
-        return _forked(walk.disputed or 0, index=walk.agreed)
-    message = f"entries {walk.agreed} to {(walk.disputed or 0) - 1} are not the ones that were signed"
-    return IntegrityError("SF501", message, index=walk.agreed)
+        return findings.forked(disputed, index=walk.agreed)
+    if walk.doubt is not None and walk.agreed <= walk.doubt[0] < disputed:
+        return _changed(walk.doubt)
+    return findings.not_signed(walk.agreed, disputed - 1)
 
 
-def _forked(size: int, **fields: int) -> IntegrityError:
-    message = f"the log was forked: two different histories of its first {size} entries were signed"
-    return IntegrityError("SF505", message, size=size, **fields)
+def _changed(doubt: tuple[int, int]) -> IntegrityError:
+    first, last = doubt
+    whose = "its content does not match the fingerprint stored with it"
+    return findings.changed(first, last, whose if first == last else "they do not match the fingerprint over them")
 
 
-def _entries(source: LogSource, size: int) -> Iterator[tuple[Entry, bytes]]:
-    """Each entry with its recomputed hash, after checking place, hash and content."""
+def _entries(source: LogSource, size: int) -> Iterator[tuple[Entry, bytes, bool]]:
+    """Each entry with its recomputed hash, and whether the stored one is the same, after checking place and content."""
     expected = 0
     for stored in source.entries():
         if stored.position != expected:
-            raise _missing(expected, stored.position, size)
+            raise findings.dropped(expected, stored.position - 1, size)
         if expected >= size:
-            message = f"entry {expected} was added without a signature: the newest checkpoint ends before it"
-            raise IntegrityError("SF501", message, index=expected)
+            raise findings.unsigned(expected)
         leaf = merkle.leaf_hash(stored.body)
-        if leaf != stored.leaf_hash:
-            message = f"entry {expected} was changed: its content does not match the fingerprint stored with it"
-            raise IntegrityError("SF501", message, index=expected)
-        yield _parse(stored.body, expected), leaf
+        fits = leaf == stored.leaf_hash
+        yield _parse(source, stored.body, expected, fits=fits), leaf, fits
         expected += 1
     if expected < size:
-        raise _missing(expected, size, size)
+        raise findings.cut_off(expected, size)
 
 
-def _parse(body: bytes, expected: int) -> Entry:
+def _parse(source: LogSource, body: bytes, expected: int, *, fits: bool) -> Entry:
     try:
         entry = parse_entry(body)
     except IntegrityError as error:
-        message = f"entry {expected} is not one that this software writes: its content was replaced"
-        raise IntegrityError("SF501", message, index=expected) from error
+        raise (findings.foreign(expected) if fits else _changed((expected, expected))) from error
     if entry.seq != expected:
-        message = f"entry {expected} is in the wrong place: it was written as entry {entry.seq}"
-        raise IntegrityError("SF501", message, index=expected)
+        raise misplaced(source, expected, entry.seq)
     return entry
-
-
-def _missing(first: int, following: int, size: int) -> IntegrityError:
-    last = min(following, size) - 1
-    what = f"entry {first} is" if last <= first else f"entries {first} to {last} are"
-    message = f"{what} missing: a signed checkpoint covers {size} entries"
-    return IntegrityError("SF504", message, index=first)
 
 
 class _StoredTree:
@@ -311,26 +290,22 @@ class _StoredTree:
         self._source = source
         self._levels: dict[int, Iterator[tuple[int, bytes]]] = {}
 
-    def compare(self, level: int, position: int, value: bytes) -> None:
+    def agrees(self, level: int, position: int, value: bytes) -> bool:
+        """Whether the next hash of a level is this one."""
         if not self._source.has_level(level):
-            return
+            return True
         if level not in self._levels:
             self._levels[level] = self._source.nodes(level)
-        if next(self._levels[level], None) != (position, value):
-            first, last = position << level, ((position + 1) << level) - 1
-            message = f"the stored fingerprint over entries {first} to {last} was changed or removed"
-            raise IntegrityError("SF501", message, index=first)
+        return next(self._levels[level], None) == (position, value)
 
-    def require_no_more(self, size: int) -> None:
+    def is_all(self, size: int) -> bool:
         """Each entry completes as many subtrees as its number ends in binary ones: ``size`` less its ones in all."""
-        count = self._source.node_count()
-        if count is not None and count != size - size.bit_count():
-            raise IntegrityError("SF501", "the log holds fingerprints of entries that are not there")
+        return self._source.node_count() in {None, size - size.bit_count()}
 
 
 def _owner(head: StoredHead, key: str | None) -> LogVerificationKey:
     try:
-        named = LogVerificationKey.parse(head.verification_key)
+        named = LogVerificationKey.parse(head.verification_key or key or "")
     except PeerError as error:
         raise IntegrityError("SF503", "the key that the log names cannot be read") from error
     if key is None:

@@ -52,3 +52,9 @@ def cosigned_sizes(tx: Transaction, *, at_least: int) -> list[int]:
     size = log_cosignature.c.size
     query = select(size).group_by(size).having(func.count() >= at_least).order_by(size.desc())
     return [typed_row(_SizeRow, row).size for row in tx.connection.execute(query)]
+
+
+def list_cosignatures(tx: Transaction) -> list[CosignatureRow]:
+    """Every kept cosignature, by size."""
+    query = select(log_cosignature).order_by(log_cosignature.c.size, log_cosignature.c.member_id)
+    return [typed_row(CosignatureRow, row) for row in tx.connection.execute(query)]

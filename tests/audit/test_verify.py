@@ -43,6 +43,7 @@ def test_a_whole_log_verifies(full: Site) -> None:
         checkpoints=2,
         cosigned_size=256,
         known_checkpoints=0,
+        vouched_size=0,
         first_time="2026-03-01T08:00:00.000Z",
         last_time="2026-03-01T08:00:04.000Z",
         clock_steps=(),
@@ -100,20 +101,25 @@ def test_every_entry_is_visited(full: Site) -> None:
     ("statement", "code", "index", "words"),
     [
         ("UPDATE log_entry SET body = body || ' ' WHERE position = 5", "SF501", 5, "entry 5 was changed"),
-        ("UPDATE log_entry SET leaf_hash = zeroblob(32) WHERE position = 269", "SF501", 269, "entry 269 was changed"),
-        ("UPDATE log_node SET hash = zeroblob(32) WHERE level = 3 AND position = 2", "SF501", 16, "entries 16 to 23"),
-        ("UPDATE log_node SET position = 999 WHERE level = 1 AND position = 7", "SF501", 14, "entries 14 to 15"),
-        ("DELETE FROM log_node WHERE level = 8", "SF501", 0, "entries 0 to 255"),
-        ("INSERT INTO log_node VALUES (20, 0, zeroblob(32))", "SF501", None, "entries that are not there"),
-        ("INSERT INTO log_node VALUES (1, 999, zeroblob(32))", "SF501", None, "entries that are not there"),
-        ("DELETE FROM log_entry WHERE position = 0", "SF504", 0, "entry 0 is missing"),
-        ("DELETE FROM log_entry WHERE position = 100", "SF504", 100, "entry 100 is missing"),
-        ("DELETE FROM log_entry WHERE position BETWEEN 7 AND 9", "SF504", 7, "entries 7 to 9 are missing"),
-        ("DELETE FROM log_entry WHERE position > 260", "SF504", 261, "entries 261 to 269 are missing"),
-        ("DELETE FROM log_entry", "SF504", 0, "entries 0 to 269 are missing"),
+        (
+            "UPDATE log_entry SET leaf_hash = zeroblob(32) WHERE position = 269",
+            "SF513",
+            269,
+            "of entry 269 was changed",
+        ),
+        ("UPDATE log_node SET hash = zeroblob(32) WHERE level = 3 AND position = 2", "SF513", 16, "entries 16 to 23"),
+        ("UPDATE log_node SET position = 999 WHERE level = 1 AND position = 7", "SF513", 14, "entries 14 to 15"),
+        ("DELETE FROM log_node WHERE level = 8", "SF513", 0, "entries 0 to 255"),
+        ("INSERT INTO log_node VALUES (20, 0, zeroblob(32))", "SF513", None, "entries that are not there"),
+        ("INSERT INTO log_node VALUES (1, 999, zeroblob(32))", "SF513", None, "entries that are not there"),
+        ("DELETE FROM log_entry WHERE position = 0", "SF508", 0, "entry 0 is missing"),
+        ("DELETE FROM log_entry WHERE position = 100", "SF508", 100, "entry 100 is missing"),
+        ("DELETE FROM log_entry WHERE position BETWEEN 7 AND 9", "SF508", 7, "entries 7 to 9 are missing"),
+        ("DELETE FROM log_entry WHERE position > 260", "SF512", 261, "entries 261 to 269 are missing"),
+        ("DELETE FROM log_entry", "SF512", 0, "entries 0 to 269 are missing"),
         (
             "INSERT INTO log_entry SELECT 270, leaf_hash, body FROM log_entry WHERE position = 9",
-            "SF501",
+            "SF514",
             270,
             "added without a signature",
         ),
@@ -122,19 +128,19 @@ def test_every_entry_is_visited(full: Site) -> None:
                 "UPDATE log_entry SET (leaf_hash, body) = (SELECT leaf_hash, body FROM log_entry WHERE position = 8) "
                 "WHERE position = 11"
             ),
-            "SF501",
+            "SF510",
             11,
-            "it was written as entry 8",
+            "a copy of entry 8",
         ),
-        ("UPDATE log_head SET frontier = zeroblob(length(frontier))", "SF501", None, "where the log goes on"),
-        ("UPDATE log_head SET size = 271", "SF501", None, "where the log goes on"),
+        ("UPDATE log_head SET frontier = zeroblob(length(frontier))", "SF513", None, "where the log goes on"),
+        ("UPDATE log_head SET size = 271", "SF513", None, "where the log goes on"),
         ("UPDATE log_head SET checkpoint = replace(checkpoint, '270', '269')", "SF503", None, "newest checkpoint"),
         ("UPDATE log_head SET checkpoint = ''", "SF503", None, "newest checkpoint"),
-        ("UPDATE log_head SET checkpoint = (SELECT note FROM log_checkpoint)", "SF501", 256, "added without"),
+        ("UPDATE log_head SET checkpoint = (SELECT note FROM log_checkpoint)", "SF514", 256, "added without"),
         ("UPDATE log_head SET verification_key = replace(verification_key, 'north', 'south')", "SF503", None, "key"),
         ("UPDATE log_checkpoint SET note = replace(note, '256', '255')", "SF503", None, "kept at 256 entries"),
-        ("UPDATE log_checkpoint SET size = 200", "SF503", None, "kept at 200 entries was exchanged"),
-        ("DELETE FROM log_checkpoint", "SF503", None, "checkpoints were removed"),
+        ("UPDATE log_checkpoint SET size = 200", "SF517", None, "kept at 200 entries was exchanged"),
+        ("DELETE FROM log_checkpoint", "SF516", None, "checkpoints were removed"),
         ("INSERT INTO log_checkpoint SELECT 270, checkpoint FROM log_head", "SF503", None, "kept at 270 entries"),
         ("DELETE FROM log_head", "SF504", None, "no log"),
     ],
@@ -156,7 +162,7 @@ def test_swapped_entries_are_named(full: Site) -> None:
     bodies[40], bodies[41] = bodies[41], bodies[40]
     rebuild(full, bodies)
     error = refusal(full)
-    assert (error.code, error.fields["index"]) == ("SF501", 40)
+    assert (error.code, error.fields["index"]) == ("SF509", 40)
     assert "wrong place: it was written as entry 41" in error.message
 
 
@@ -167,7 +173,7 @@ def test_a_rewritten_entry_under_a_rebuilt_tree_is_noticed(full: Site) -> None:
     rebuild(full, bodies)
     error = refusal(full)
     assert (error.code, error.fields["index"]) == ("SF501", 256)
-    assert "entries 256 to 269 are not the ones that were signed" in error.message
+    assert "entries 256 to 269 were changed: they are not the ones that were signed" in error.message
 
 
 def test_foreign_content_under_a_right_hash_is_noticed(full: Site) -> None:

@@ -94,4 +94,4 @@ def test_a_damaged_log_has_no_card(place, run, tmp_path):
         target.execute("DELETE FROM log_entry WHERE position = 0")
     code, text, error = run("--state", copy)
     assert (code, text) == (ExitCode.INTEGRITY, "")
-    assert "SF504" in error
+    assert "SF508" in error

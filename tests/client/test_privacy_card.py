@@ -342,7 +342,7 @@ def test_control_characters_cannot_come_in(books: Books) -> None:
 
 DAMAGES = {
     "SF501": "UPDATE log_entry SET body = CAST('x' || substr(body, 2) AS BLOB) WHERE position = 1",
-    "SF504": "DELETE FROM log_entry WHERE position = 1",
+    "SF508": "DELETE FROM log_entry WHERE position = 1",
     "SF511": "DELETE FROM ledger_charge WHERE id = 1",
 }
 
