@@ -149,7 +149,7 @@ def load_toml(kind: type[File], path: Path) -> File:
     """
     try:
         with path.open("rb") as file:
-            document = parse_toml(file.read(MAX_TOML_BYTES + 1).decode("utf-8"))
+            document = parse_toml(file.read(MAX_TOML_BYTES + 1).decode("utf-8-sig"))
     except OSError as error:
         raise ConfigurationError("SF102", f"cannot read {path}: {error.strerror}", path=str(path)) from error
     except RecursionError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,8 +17,12 @@ from semfed_secure.units import Mechanism
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from semfed_secure.client.site import Site
+
+_TOKEN = re.compile(rb"[A-Za-z0-9._~+/=-]+")
+"""What RFC 6750 lets a bearer token be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,17 @@ class Engine:
         return model
 
 
+def _bearer_token(path: Path) -> str:
+    try:
+        token = path.read_bytes().strip()
+    except OSError as error:
+        raise ConfigurationError("SF102", f"cannot read {path}: {error.strerror}") from error
+    if not _TOKEN.fullmatch(token):
+        # The bytes are not shown: they may be most of a secret.
+        raise ConfigurationError("SF101", f"{path} holds no bearer token: a word of letters, digits and -._~+/=")
+    return token.decode("ascii")
+
+
 def load_model(site: Site) -> Model:
     """The model that the site file names; the model stack is imported here, and only for local weights.
 
@@ -108,17 +124,11 @@ def load_model(site: Site) -> Model:
     if isinstance(config, RemoteModelSection):
         from semfed_secure.llm.remote import RemoteModel  # noqa: PLC0415 - only the kind of model that is named
 
-        key = None
-        if config.api_key_file is not None:
-            try:
-                key = config.api_key_file.read_text(encoding="utf-8").strip()
-            except OSError as error:
-                raise ConfigurationError("SF102", f"cannot read {config.api_key_file}: {error.strerror}") from error
         return RemoteModel(
             config.source,
             model=config.name,
             scoring=config.scoring,
-            api_key=key,
+            api_key=None if config.api_key_file is None else _bearer_token(config.api_key_file),
             timeout_seconds=config.timeout_seconds,
         )
     settings = config.settings

@@ -198,6 +198,20 @@ def test_a_black_box_behind_an_endpoint_takes_part(server: Server, run: Any, tmp
     assert {asked[2] for asked in endpoint.requests} == {"Bearer the-key"}
 
 
+@pytest.mark.parametrize("content", [b"\xff\xfe k", b"", "schl\u00fcssel".encode(), b"two words", b"a\nb"])
+def test_a_key_that_no_header_carries_is_refused(server: Server, run: Any, tmp_path: Path, content: bytes) -> None:
+    """SF101 names the file and nothing of what it holds; nothing was asked."""
+    endpoint, key = Endpoint(), tmp_path / "key"
+    key.write_bytes(content)
+    with serving(endpoint):
+        model = {"kind": "openai", "source": endpoint.url, "name": "m", "api_key_file": str(key)}
+        site, name = server.site("lake", mechanism=Mechanism.UNSAFE_NO_NOISE, model=model), server.open_round()
+        code, refused = run("contribute", "--config", site, "--round", name)
+    assert (code, refused["error"]["code"]) == (ExitCode.USAGE, "SF101")
+    assert str(key) in refused["error"]["message"]
+    assert not endpoint.requests
+
+
 def test_one_process_takes_part_in_named_rounds(server: Server, run: Any) -> None:
     """`run` trains once, contributes to each round, waits, learns, and ends; started again it has nothing to do."""
     site, first, second = server.site(), server.open_round(), server.open_round()

@@ -169,6 +169,11 @@ def test_a_file_made_to_break_the_parser_is_refused(tmp_path: Path, text: str, r
         load_site_config(write(tmp_path, text))
 
 
+def test_a_mark_before_the_first_line_is_no_part_of_the_file(tmp_path: Path) -> None:
+    """Some editors write one; the file is the same with and without."""
+    assert load_site_config(write(tmp_path, "\ufeff" + WHOLE)) == load_site_config(write(tmp_path, WHOLE))
+
+
 def test_a_source_that_no_directory_can_have_is_a_hub_name(tmp_path: Path) -> None:
     """A name too long for the disk is looked for nowhere else, and refused where models are loaded."""
     name = "models/" + "x" * 190
