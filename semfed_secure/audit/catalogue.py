@@ -18,6 +18,7 @@ class EventType(StrEnum):
     LOG_VERIFIED = "log.verified"
     LOG_COSIGNED = "log.cosigned"
     LOG_EXPORTED = "log.exported"
+    LOG_CLOCK_BACK = "log.clock_stepped_back"
     REPORT_CREATED = "report.created"
     POLICY_LOADED = "policy.loaded"
     POLICY_REJECTED = "policy.rejected"
@@ -110,6 +111,7 @@ DETAILS: Mapping[EventType, Mapping[str, type]] = MappingProxyType({
     EventType.LOG_VERIFIED: _LOG,
     EventType.LOG_COSIGNED: {"origin": str, "size": int, "root": str},
     EventType.LOG_EXPORTED: _LOG,
+    EventType.LOG_CLOCK_BACK: {"seconds": int, "newest": str},
     EventType.REPORT_CREATED: {"kind": str, "digest": str, "size": int, "root": str},
     EventType.POLICY_LOADED: _POLICY,
     EventType.POLICY_REJECTED: _POLICY,

@@ -29,6 +29,7 @@ MAX_INTEGER = 2**53 - 1
 
 # At C speed, and equal to RFC 8785 for what an entry holds: no floats, integers below 2**53, ASCII keys.
 _ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
+_UNSAID: tuple[object, ...] = (None, (), {})  # defaults of the fields of an event
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z\Z")
 _FRAME_BYTES = 2 * 1024  # room for number, time and writer around the event
 _SENTENCE_LENGTH = 1_000
@@ -190,13 +191,40 @@ class Entry:
         return datetime.fromisoformat(self.time)
 
 
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An event in the bytes of its entry, with room left for its number and time, which only the sequencer knows."""
+
+    before: str
+    between: str
+    after: str
+    type: EventType
+
+    def entry(self, seq: int, time: str) -> bytes:
+        """The RFC 8785 bytes of the entry."""
+        return f"{self.before}{seq}{self.between}{time}{self.after}".encode()
+
+
+def _told(document: _Document) -> dict[str, Any]:
+    # What `model_dump` finds as well, which goes deeper and takes thrice as long.
+    return {name: value for name, value in document.__dict__.items() if value not in _UNSAID}
+
+
+def draft(event: Event, writer: str) -> Draft:
+    """All of an entry that does not wait for its turn."""
+    fields = _told(event)
+    if event.privacy is not None:
+        fields["privacy"] = _told(event.privacy)
+    fields |= {"v": FORMAT, "seq": 0, "time": "", "writer": writer}
+    # Keys are sorted: behind `seq` and `time` only texts follow, and in a text every quotation mark is escaped.
+    before, seq, rest = _ENCODER.encode(fields).rpartition(',"seq":0')
+    between, time, after = rest.rpartition(',"time":"')
+    return Draft(before + seq[:-1], between + time, after, event.type)
+
+
 def encode_entry(entry: Entry) -> bytes:
     """The RFC 8785 bytes of an entry."""
-    fields = entry.event.model_dump(mode="json", exclude_defaults=True)
-    if not entry.event.details:
-        fields.pop("details", None)
-    fields |= {"v": FORMAT, "seq": entry.seq, "time": entry.time, "writer": entry.writer}
-    return _ENCODER.encode(fields).encode()
+    return draft(entry.event, entry.writer).entry(entry.seq, entry.time)
 
 
 def parse_entry(body: bytes) -> Entry:

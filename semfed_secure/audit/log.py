@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from semfed_secure.audit import merkle
-from semfed_secure.audit.events import Entry, Event, EventType, check_writer, encode_entry, parse_entry
+from semfed_secure.audit.events import Draft, Entry, Event, EventType, check_writer, draft, parse_entry
+from semfed_secure.audit.group import Group, Take
 from semfed_secure.audit.merkle import Frontier
 from semfed_secure.audit.notes import (
     Checkpoint,
@@ -32,6 +36,16 @@ COSIGN_EVERY = 256
 Any other one gets it when it is handed out or the log is stopped, so at most 255 entries rest on Ed25519 alone, and
 only at their own site.
 """
+CLOCK_TOLERANCE = timedelta(seconds=1)
+"""By how much clocks of machines that share a log may differ before their log says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The newest head that this process made or verified, and the time of the newest entry if it wrote that."""
+
+    head: HeadRow
+    time: str | None
 
 
 class AuditLog:
@@ -59,11 +73,12 @@ class AuditLog:
         self._key = key
         self._clock = clock
         self._writer = check_writer(writer)
-        # The newest checkpoint whose signature this process made or verified.
-        self._trusted: tuple[str, Checkpoint] | None = None
+        self._vkey = key.public.encode()
+        self._known: _Known | None = None
+        self._group: Group[Sequence[Draft]] = Group(self._commit)
         with database.transaction() as tx:
             if log_rows.read_head(tx) is None:
-                log_rows.insert_head(tx, HeadRow(key.public.encode(), 0, b"", self._sign(Frontier(), cosign=True)))
+                log_rows.insert_head(tx, HeadRow(self._vkey, 0, b"", self._sign(Frontier(), cosign=True)))
             self._head(tx)
 
     def append(self, event: Event, tx: Transaction | None = None) -> int:
@@ -84,8 +99,11 @@ class AuditLog:
         """
         if not events:
             raise ValueError("at least one event was expected")
-        with self._writing(tx) as writing:
-            return self._extend(writing, events)
+        drafts = [draft(event, self._writer) for event in events]
+        if tx is not None:
+            return self._extend(tx, drafts)
+        self._database.require_no_transaction()  # it would wait for the thread that leads, which waits for this one
+        return self._group.write(drafts)
 
     def checkpoint(self, tx: Transaction | None = None) -> str:
         """The newest checkpoint, signed with both keys, to be handed to others.
@@ -144,34 +162,71 @@ class AuditLog:
         with self._reading(tx) as reading:
             return [parse_entry(row.body) for row in log_rows.read_entries(reading, start, stop)]
 
-    def _extend(self, tx: Transaction, events: Sequence[Event]) -> int:
+    def _commit(self, take: Take[Sequence[Draft]]) -> list[int]:
+        """Write what every waiting thread asked for, in one transaction; the first number of each."""
+        with self._database.transaction() as tx:
+            # Only now: who came while this thread queued for its turn shares it.
+            asked = take()
+            first = self._extend(tx, [item for drafts in asked for item in drafts])
+        return list(accumulate((len(drafts) for drafts in asked[:-1]), initial=first))
+
+    def _extend(self, tx: Transaction, drafts: Sequence[Draft]) -> int:
+        """Write entries behind the head; return the number of the first."""
         head = self._head(tx)
         frontier = Frontier.parse(head.size, head.frontier)
         time = to_iso(self._clock.now())
+        notices = self._clock_notices(tx, head, time)
         entries: list[EntryRow] = []
         nodes: list[NodeRow] = []
-        for position, event in enumerate(events, start=head.size):
-            body = encode_entry(Entry(position, time, self._writer, event))
-            entries.append(EntryRow(position, merkle.leaf_hash(body), body))
-            completed = frontier.add(entries[-1].leaf_hash)
-            nodes += [NodeRow(level, place, value) for (level, place), value in completed]
-        stopped = any(event.type is EventType.LOG_STOPPED for event in events)
+        for position, item in enumerate((*notices, *drafts), start=head.size):
+            body = item.entry(position, time)
+            leaf = merkle.leaf_hash(body)
+            entries.append(EntryRow(position, leaf, body))
+            nodes += [NodeRow(level, place, value) for (level, place), value in frontier.add(leaf)]
+        stopped = any(item.type is EventType.LOG_STOPPED for item in drafts)
         cosign = stopped or head.size // COSIGN_EVERY != frontier.size // COSIGN_EVERY
         note = self._sign(frontier, cosign=cosign)
         log_rows.insert_entries(tx, entries)
         log_rows.insert_nodes(tx, nodes)
         if cosign:
             log_rows.insert_checkpoint(tx, CheckpointRow(frontier.size, note))
-        self._trusted = note, Checkpoint(self._key.name, frontier.size, frontier.root())
-        log_rows.advance_head(tx, old_size=head.size, size=frontier.size, frontier=frontier.encode(), checkpoint=note)
-        return head.size
+        written = HeadRow(self._vkey, frontier.size, frontier.encode(), note)
+        log_rows.advance_head(tx, old_size=head.size, size=written.size, frontier=written.frontier, checkpoint=note)
+        self._known = _Known(written, time)
+        return head.size + len(notices)
+
+    def _clock_notices(self, tx: Transaction, head: HeadRow, time: str) -> list[Draft]:
+        """An entry of its own, if the clock stands before the newest entry: times are what the clock said."""
+        before = self._newest_time(tx, head)
+        if before is None or time >= before:  # the one form of a time sorts as text
+            return []
+        back = datetime.fromisoformat(before) - datetime.fromisoformat(time)
+        if back <= CLOCK_TOLERANCE:
+            return []
+        event = Event(
+            type=EventType.LOG_CLOCK_BACK,
+            outcome="failed",
+            actor=self._writer,
+            codes=("SF519",),
+            details={"seconds": int(back.total_seconds()), "newest": before},
+        )
+        return [draft(event, self._writer)]
+
+    def _newest_time(self, tx: Transaction, head: HeadRow) -> str | None:
+        known = self._known
+        if known is not None and known.head == head and known.time is not None:
+            return known.time
+        rows = log_rows.read_entries(tx, head.size - 1, head.size) if head.size else []
+        return parse_entry(rows[0].body).time if rows else None
 
     def _head(self, tx: Transaction) -> HeadRow:
         """The head, refused if what we would build on is not what this log's key signed."""
         head = log_rows.read_head(tx)
         if head is None:
             raise IntegrityError("SF501", "the head of the log is missing")
-        if head.verification_key != self._key.public.encode():
+        if self._known is not None and self._known.head == head:
+            return head
+        if head.verification_key != self._vkey:
             raise IntegrityError("SF503", "the log belongs to another key than the one that was loaded")
         signed = self._signed(head.checkpoint)
         try:
@@ -180,17 +235,15 @@ class AuditLog:
             raise IntegrityError("SF501", "the head of the log is not one that this software writes") from error
         if signed != Checkpoint(self._key.name, head.size, root):
             raise IntegrityError("SF501", "the head of the log differs from its signed checkpoint")
+        self._known = _Known(head, None)
         return head
 
     def _signed(self, note: str) -> Checkpoint:
         """What a checkpoint of our own says, once its signature is known to be good."""
-        if self._trusted is None or self._trusted[0] != note:
-            try:
-                self._trusted = note, verify_checkpoint(note, self._key.public).checkpoint
-            except PeerError as error:
-                message = "the newest checkpoint of the log is not one that its key signed"
-                raise IntegrityError("SF503", message) from error
-        return self._trusted[1]
+        try:
+            return verify_checkpoint(note, self._key.public).checkpoint
+        except PeerError as error:
+            raise IntegrityError("SF503", "the newest checkpoint of the log is not one that its key signed") from error
 
     def _sign(self, frontier: Frontier, *, cosign: bool) -> str:
         checkpoint = Checkpoint(self._key.name, frontier.size, frontier.root())

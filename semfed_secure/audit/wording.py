@@ -23,6 +23,10 @@ _PHRASES: dict[EventType, tuple[str, str]] = {
         "as a witness could not hand in that it vouches for the log of {peer} over {size} entries",
     ),
     EventType.LOG_EXPORTED: ("exported this log ({format})", "could not export this log"),
+    EventType.LOG_CLOCK_BACK: (
+        "wrote although its clock stood {seconds} seconds before the newest entry",
+        "found its clock {seconds} seconds before the newest entry, of {newest}",
+    ),
     EventType.REPORT_CREATED: (
         "wrote a {kind} from the first {size} entries of this log",
         "could not write a {kind} from this log",

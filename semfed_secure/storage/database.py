@@ -112,9 +112,7 @@ class Database:
         Raises:
             IntegrityError: ``SF502`` if the database cannot be written; nothing was then.
         """
-        self._after_fork()
-        if self._writing_thread == threading.get_ident():
-            raise RuntimeError("a transaction is open already in this thread: pass it on instead of opening another")
+        self.require_no_transaction()
         with self._sequencer, writing(self._name):
             self._writing_thread = threading.get_ident()
             try:
@@ -124,6 +122,16 @@ class Database:
                     yield Transaction(connection)
             finally:
                 self._writing_thread = None
+
+    def require_no_transaction(self) -> None:
+        """Refuse to go on where this thread writes already: it would wait for itself.
+
+        Raises:
+            RuntimeError: a transaction is open in this thread.
+        """
+        self._after_fork()
+        if self._writing_thread == threading.get_ident():
+            raise RuntimeError("a transaction is open already in this thread: pass it on instead of opening another")
 
     @contextmanager
     def snapshot(self) -> Iterator[Transaction]:

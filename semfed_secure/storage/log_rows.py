@@ -7,9 +7,10 @@ from dataclasses import astuple, dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Column, Select, and_, bindparam, exc, func, insert, or_, select, update
+from sqlalchemy import Column, Select, and_, bindparam, exc, func, insert, or_, select
 
 from semfed_secure.errors import IntegrityError
+from semfed_secure.storage import driver
 from semfed_secure.storage.schema import log_checkpoint, log_entry, log_head, log_node
 from semfed_secure.storage.typed_rows import typed_row
 
@@ -58,17 +59,11 @@ class CheckpointRow:
     note: str
 
 
-# Built once: an append runs on every audited step of everybody else.
-_READ_HEAD = select(log_head.c.verification_key, log_head.c.size, log_head.c.frontier, log_head.c.checkpoint)
-_INSERT_HEAD = insert(log_head)
-_UPDATE_HEAD = (
-    update(log_head)
-    .where(log_head.c.size == bindparam("old_size"))
-    .values(size=bindparam("size"), frontier=bindparam("frontier"), checkpoint=bindparam("checkpoint"))
-)
-_INSERT_ENTRY = insert(log_entry)
-_INSERT_NODE = insert(log_node)
-_INSERT_CHECKPOINT = insert(log_checkpoint)
+# An append runs on every audited step of everybody else, so these go straight to the driver.
+_READ_HEAD = "SELECT verification_key, size, frontier, checkpoint FROM log_head"
+_UPDATE_HEAD = "UPDATE log_head SET size = ?, frontier = ?, checkpoint = ? WHERE size = ?"
+_INSERT_ENTRY = "INSERT INTO log_entry (position, leaf_hash, body) VALUES (?, ?, ?)"
+_INSERT_NODE = "INSERT INTO log_node (level, position, hash) VALUES (?, ?, ?)"
 _READ_LEAVES = select(log_entry.c.position, log_entry.c.leaf_hash).where(
     log_entry.c.position.in_(bindparam("positions", expanding=True))
 )
@@ -86,7 +81,7 @@ def _read_nodes(count: int) -> Select[Any]:
 
 def read_head(tx: Transaction) -> HeadRow | None:
     """The head, or nothing while the log is empty and unclaimed."""
-    row = tx.connection.execute(_READ_HEAD).first()
+    row = driver.run(tx, _READ_HEAD).fetchone()
     return None if row is None else typed_row(HeadRow, row, code="SF501")
 
 
@@ -94,34 +89,33 @@ def insert_head(tx: Transaction, head: HeadRow) -> None:
     """Claim the empty log for a key."""
     key, size, frontier, checkpoint = astuple(head)
     row = {"id": 1, "verification_key": key, "size": size, "frontier": frontier, "checkpoint": checkpoint}
-    tx.connection.execute(_INSERT_HEAD, row)
+    tx.connection.execute(insert(log_head), row)
 
 
 def advance_head(tx: Transaction, *, old_size: int, size: int, frontier: bytes, checkpoint: str) -> bool:
     """Move the head from ``old_size``; false if it stood elsewhere, and then nothing moved."""
-    row = {"old_size": old_size, "size": size, "frontier": frontier, "checkpoint": checkpoint}
-    return tx.connection.execute(_UPDATE_HEAD, row).rowcount == 1
+    return bool(driver.run(tx, _UPDATE_HEAD, (size, frontier, checkpoint, old_size)).rowcount == 1)
 
 
 def insert_entries(tx: Transaction, entries: Sequence[EntryRow]) -> None:
     """Add entries behind the last one; ``SF501`` if one stands there already."""
-    rows = [{"position": row.position, "leaf_hash": row.leaf_hash, "body": row.body} for row in entries]
+    rows = [(row.position, row.leaf_hash, row.body) for row in entries]
     with _behind_the_head("an entry"):
-        tx.connection.execute(_INSERT_ENTRY, rows)
+        driver.run_many(tx, _INSERT_ENTRY, rows)
 
 
 def insert_nodes(tx: Transaction, nodes: Sequence[NodeRow]) -> None:
     """Add hashes of subtrees that are complete now; they never change again: ``SF501`` if one stands there already."""
     if nodes:
-        rows = [{"level": row.level, "position": row.position, "hash": row.hash} for row in nodes]
+        rows = [(row.level, row.position, row.hash) for row in nodes]
         with _behind_the_head("a hash"):
-            tx.connection.execute(_INSERT_NODE, rows)
+            driver.run_many(tx, _INSERT_NODE, rows)
 
 
 def insert_checkpoint(tx: Transaction, checkpoint: CheckpointRow) -> None:
     """Keep a checkpoint of the present size; ``SF501`` if one stands there already."""
     with _behind_the_head("a checkpoint"):
-        tx.connection.execute(_INSERT_CHECKPOINT, {"size": checkpoint.size, "note": checkpoint.note})
+        tx.connection.execute(insert(log_checkpoint), {"size": checkpoint.size, "note": checkpoint.note})
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -36,7 +37,7 @@ def site(tmp_path: Path, empty_log: Path) -> Iterator[Site]:
 @pytest.fixture
 def full(tmp_path: Path, full_log: Path) -> Iterator[Site]:
     """A log of `SIZE` entries, written in several transactions."""
-    yield from _opened(tmp_path, full_log)
+    yield from _opened(tmp_path, full_log, later=60)
 
 
 @pytest.fixture(scope="session")
@@ -63,10 +64,10 @@ def _made(directory: Path, *batches: int) -> Path:
     return path
 
 
-def _opened(tmp_path: Path, made: Path) -> Iterator[Site]:
+def _opened(tmp_path: Path, made: Path, *, later: int = 0) -> Iterator[Site]:
     path = tmp_path / "state" / "site.db"
     path.parent.mkdir()
     shutil.copy(made, path)
-    clock = FixedClock(START)
+    clock = FixedClock(START + timedelta(seconds=later))
     with Database.open(path, kind="client") as database:
         yield Site(path, database, KEY, clock, AuditLog(database, key=KEY, clock=clock, writer="north/client"))

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from semfed_secure.audit import merkle, notes
+from semfed_secure.audit.events import EventType
 from semfed_secure.audit.log import AuditLog
 from semfed_secure.clock import FixedClock, SystemClock
 from semfed_secure.crypto.log_keys import LogSigningKey
@@ -211,13 +212,32 @@ def test_a_rewritten_head_needs_the_key(site: Site) -> None:
     assert caught.value.code == "SF503"
 
 
-def test_a_clock_that_steps_back_is_written_as_it_is(site: Site) -> None:
-    """Entries keep their order by number; the time says what the clock said."""
+def test_a_clock_that_steps_back_is_told_by_an_entry_of_its_own(site: Site) -> None:
+    """Entries keep their order by number and say what the clock said; that it was out of order is on record, once."""
     site.log.append(sample(0))
     site.clock.advance(-60)
-    site.log.append(sample(1))
-    times = [entry.at for entry in site.log.entries(0, 2)]
-    assert times == [START, START - timedelta(seconds=60)]
+    assert site.log.append(sample(1)) == 2
+    assert site.log.append(sample(2)) == 3
+    _, notice, *later = site.log.entries(0, 9)
+    assert (notice.event.type, notice.event.codes) == (EventType.LOG_CLOCK_BACK, ("SF519",))
+    assert notice.event.details == {"seconds": 60, "newest": "2026-03-01T08:00:00.000Z"}
+    assert [entry.at for entry in (notice, *later)] == [START - timedelta(seconds=60)] * 3
+
+
+def test_a_clock_that_stepped_back_while_nobody_wrote_is_told_by_the_next_process(site: Site) -> None:
+    """The newest entry says what the clock must not stand before, whoever wrote it."""
+    site.fill(2)
+    with Database.open(site.path, kind="client") as database:
+        log = AuditLog(database, key=site.key, clock=FixedClock(START - timedelta(days=1)), writer="w")
+        assert log.append(sample(2)) == 3
+        assert log.entries(2, 3)[0].event.details["seconds"] == 86_401
+
+
+def test_clocks_of_machines_that_share_a_log_may_differ_by_a_second(site: Site) -> None:
+    """Such a step is visible in the times and needs no entry."""
+    site.log.append(sample(0))
+    site.clock.advance(-1)
+    assert site.log.append(sample(1)) == 1
 
 
 def test_threads_append_without_gaps(any_log: AuditLog) -> None:
