@@ -76,20 +76,22 @@ _TRAINING: dict[str, type] = {
 _BUDGET: dict[str, type] = {
     "charge": int, "key": str, "purpose": str, "period": str, "limit": str, "limit_delta": str, "ledger_digest": str,
 }  # fmt: skip
+# Size and root of the peer's log, as the checkpoint in its message states them: `semfed audit reconcile` compares.
+_CARRIED: dict[str, type] = {"log_size": int, "log_root": str}
 _BUNDLE: dict[str, type] = {
     "kind": str, "items": int, "abstained": int, "bytes": int, "aggregation": str, "mechanism": str, "parameters": str,
     "accountant": str, "manifest_digest": str, "prompt_set_digest": str, "recipient_key_id": str, "attempt": int,
-    "checkpoint": str, "step": int, "outcome": str, "source": str,
+    "step": int, "outcome": str, "source": str, **_CARRIED,
 }  # fmt: skip
 _ROUND: dict[str, type] = {
     "kind": str, "aggregation": str, "prompts": int, "prompt_set_digest": str, "manifest_digest": str,
     "roster_digest": str, "rule": str, "opens_at": str, "closes_at": str, "min_clients": int, "admitted": int,
     "rejected": int, "rejected_by_code": dict, "expected": int, "members": list, "committed": int,
-    "commitments_root": str, "opening_ends_at": str,
+    "commitments_root": str, "opening_ends_at": str, **_CARRIED,
 }  # fmt: skip
 _CONSENSUS: dict[str, type] = {
     "kind": str, "manifest_digest": str, "consensus_digest": str, "agreed": int, "contested": int, "too_few": int,
-    "admitted": int, "rejected_by_code": dict, "outliers": list, "bytes": int,
+    "admitted": int, "rejected_by_code": dict, "outliers": list, "bytes": int, **_CARRIED,
 }  # fmt: skip
 _ADAPTER: dict[str, type] = {
     "adapter_digest": str, "model_digest": str, "score_before": str, "score_after": str, "max_drop": str,

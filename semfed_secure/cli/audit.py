@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,6 +18,17 @@ from semfed_secure.audit.sources import database_of, open_source, read_entries
 from semfed_secure.audit.tiles import export_tiles
 from semfed_secure.audit.verify import LogVerdict, verify_log
 from semfed_secure.audit.wording import describe
+from semfed_secure.cli.audit_options import (
+    KeyOption,
+    Place,
+    SinceOption,
+    UntilOption,
+    first_instant,
+    last_instant,
+    read_key,
+    read_text,
+)
+from semfed_secure.cli.audit_reconcile import reconcile
 from semfed_secure.cli.output import JsonOption, emit, note, table
 from semfed_secure.clock import SystemClock
 from semfed_secure.errors import ConfigurationError
@@ -26,20 +36,9 @@ from semfed_secure.storage import log_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
 app = typer.Typer(help="Verify, read and report audit logs.", no_args_is_help=True, pretty_exceptions_enable=False)
-
-Place = Annotated[
-    str, typer.Argument(metavar="PATH", help="A state directory, database file or URL, or a directory of tiles.")
-]
-KeyOption = Annotated[
-    str | None,
-    typer.Option("--key", help="The log's verification key, or a file that holds it; from the member record."),
-]
-SinceOption = Annotated[
-    str | None, typer.Option("--since", help="First day or instant of the period: 2026-03-01, 2026-03-01T08:00Z.")
-]
-UntilOption = Annotated[str | None, typer.Option("--until", help="Last day, or first instant after the period.")]
 
 
 class Outcome(StrEnum):
@@ -61,7 +60,7 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Verify every entry, hash and signature of a log; exit 12 if anything was changed, dropped or added."""
-    checkpoints = [_read(path) for path in known or []]
+    checkpoints = [read_text(path) for path in known or []]
     verdict = verify_log(place, key=read_key(key), known=checkpoints)
     emit(_verdict_document(verdict), as_json=as_json, text=lambda: _verdict_text(verdict))
 
@@ -78,7 +77,7 @@ def list_entries(
     as_json: JsonOption = False,
 ) -> None:
     """List entries in order; this reads them, `verify` is what makes them evidence."""
-    wanted = _Filter(kind, outcome, round_id, _since(since), _until(until))
+    wanted = _Filter(kind, outcome, round_id, first_instant(since), last_instant(until))
     with open_source(place) as source:
         entries = [entry for entry in read_entries(source) if wanted.takes(entry)]
     shown = entries if limit is None else entries[-limit:]
@@ -119,7 +118,7 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """Write one self-contained HTML page for a period; exit 12, with the page written, if the log is not intact."""
-    gathered = gather(place, since=_since(since), until=_until(until), key=read_key(key))
+    gathered = gather(place, since=first_instant(since), until=last_instant(until), key=read_key(key))
     try:
         out.write_text(render(gathered, created=SystemClock().now()), encoding="utf-8")
     except OSError as error:
@@ -152,6 +151,9 @@ def export(
         as_json=as_json,
         text=f"{out}: {size} entries of {verdict.origin}",
     )
+
+
+app.command()(reconcile)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,37 +227,3 @@ def _verdict_lines(verdict: LogVerdict) -> Iterator[str]:
         yield f"extends all {verdict.known_checkpoints} checkpoints that were known before"
     if verdict.clock_steps:
         yield f"the clock stepped back before entries {', '.join(map(str, verdict.clock_steps[:20]))}"
-
-
-def read_key(text: str | None) -> str | None:
-    """The key itself, or the content of the file that holds it."""
-    if text is None or "+" in text:
-        return text
-    return _read(Path(text)).strip()
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_bytes().decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError("SF102", f"{path} cannot be read as text") from error
-
-
-def _since(text: str | None) -> datetime | None:
-    return None if text is None else _instant(text)
-
-
-def _until(text: str | None) -> datetime | None:
-    """A day that is named as the last one belongs to the period as a whole."""
-    if text is None:
-        return None
-    instant = _instant(text)
-    return instant + timedelta(days=1) if len(text) == len("2026-03-01") and instant.time() == time.min else instant
-
-
-def _instant(text: str) -> datetime:
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise ConfigurationError("SF105", f"a day or instant such as 2026-03-01 was expected, got {text!r}") from error
-    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)

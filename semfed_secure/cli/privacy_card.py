@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from semfed_secure.cli.audit import KeyOption, read_key
+from semfed_secure.cli.audit_options import KeyOption, read_key
 from semfed_secure.cli.budget import SiteOption, StateOption, require_one
 from semfed_secure.cli.output import JsonOption, emit, note
 from semfed_secure.client.card.document import card_of

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from semfed_secure.audit.carried import carried
 from semfed_secure.audit.events import Event, EventType
 from semfed_secure.client.decisions import account, privacy_fields
 from semfed_secure.ids import Digest, hex_digest
@@ -95,7 +96,7 @@ def receipt_event(receipt: Receipt, row: OutboxRow, site: Site) -> Event:
         peer_entry=receipt.log_index,
         bundle_digest=_digest(row),
         codes=() if receipt.code is None else (receipt.code,),
-        details={"outcome": str(receipt.outcome)},
+        details={"outcome": str(receipt.outcome), **carried(receipt.log_checkpoint)},
     )
 
 

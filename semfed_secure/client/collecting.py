@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from semfed_secure.audit.carried import carried
 from semfed_secure.audit.events import Event, EventType
 from semfed_secure.client.decisions import permitted
 from semfed_secure.client.facts import history_facts, peer_facts, prompt_facts
@@ -33,6 +34,7 @@ from semfed_secure.wire.messages import PromptStatus
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from semfed_secure.audit.notes import LogProof
     from semfed_secure.client.site import Site
     from semfed_secure.client.transport import Transport
 
@@ -105,7 +107,7 @@ def collect(site: Site, transport: Transport, round_: VerifiedRound) -> Verified
         data = transport.consensus(round_id)
         verified = verify_consensus(data, round_=round_, commitments_root=root)
         follow(site.database, transport, round_.server, verified.consensus.log_checkpoint)
-        entry = require_published(verified.consensus, transport, site.database, round_.server)
+        proof = require_published(verified.consensus, transport, site.database, round_.server)
     except ConsensusError as error:
         if error.code in {"SF402", "SF403"}:
             _abort(site, error, round_id)
@@ -121,7 +123,7 @@ def collect(site: Site, transport: Transport, round_: VerifiedRound) -> Verified
         if state_of(tx, round_id) is not RoundState.COLLECTED:
             advance(tx, round_id, Step.COLLECT, result, at_ms=to_ms(site.clock.now()))
             event = _consensus_event(
-                EventType.CONSENSUS_VERIFIED, site, round_id, verified=verified, entry=entry, size=len(data)
+                EventType.CONSENSUS_VERIFIED, site, round_id, verified=verified, proof=proof, size=len(data)
             )
             site.audit.append(event, tx)
     return verified
@@ -203,7 +205,7 @@ def _consensus_event(
     *,
     verified: VerifiedConsensus | None = None,
     error: PeerError | None = None,
-    entry: int | None = None,
+    proof: LogProof | None = None,
     size: int = 0,
 ) -> Event:
     details: dict[str, object] = {}
@@ -220,13 +222,15 @@ def _consensus_event(
             "rejected_by_code": dict(verified.consensus.rejections),
             "bytes": size,
         }
+    if proof is not None:
+        details |= carried(proof.checkpoint)
     return Event(
         type=kind,
         outcome="success" if error is None else "denied",
         actor=site.member_id,
         round_id=round_id,
         peer=site.server_id,
-        peer_entry=entry,
+        peer_entry=None if proof is None else proof.index,
         codes=() if error is None else (error.code,),
         reason=None if error is None else error.message,
         details=details,

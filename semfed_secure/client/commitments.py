@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from semfed_secure.audit.carried import carried
 from semfed_secure.audit.events import Event, EventType
 from semfed_secure.client.progress import RoundState, Step, advance, seen_root, state_of
 from semfed_secure.client.round import verify_commitments
@@ -66,6 +67,7 @@ def _event(
             "manifest_digest": hex_digest(commitments.manifest_digest),
             "committed": len(commitments.statements),
             "commitments_root": hex_digest(commitments.root),
+            **carried(commitments.log_checkpoint),
         }
     return Event(
         type=kind,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from semfed_secure.audit.events import EventType, parse_entry
 from semfed_secure.audit.merkle import leaf_hash, verify_consistency, verify_inclusion
-from semfed_secure.audit.notes import Checkpoint, parse_log_proof, verify_checkpoint
+from semfed_secure.audit.notes import Checkpoint, LogProof, parse_log_proof, verify_checkpoint
 from semfed_secure.client.pins import keep_server_checkpoint, server_checkpoint
 from semfed_secure.crypto.log_keys import LogVerificationKey
 from semfed_secure.errors import PeerError, SemfedError
@@ -98,8 +98,8 @@ def verify_commitments_entry(entry: bytes, commitments: VerifiedCommitments, che
         raise PeerError("SF329", "the server's log records other commitments than were shown")
 
 
-def require_published(consensus: Consensus, transport: Transport, database: Database, server: MemberRecord) -> int:
-    """Accept only a consensus that the server's log, which this site follows, says was published; its entry's number.
+def require_published(consensus: Consensus, transport: Transport, database: Database, server: MemberRecord) -> LogProof:
+    """Accept only a consensus that the server's log, which this site follows, says was published; the proof of it.
 
     A log that publishes two of one round does not verify (`semfed_secure.audit.verify`): who was shown another
     consensus than the others holds the proof of it.
@@ -118,7 +118,7 @@ def require_published(consensus: Consensus, transport: Transport, database: Data
     recorded = (event.type, event.round_id, event.details.get("consensus_digest"))
     if recorded != (EventType.CONSENSUS_PUBLISHED, consensus.round_id, hex_digest(consensus.digest)):
         raise PeerError("SF325", "the server's log records another consensus than was shown")
-    return proof.index
+    return proof
 
 
 def _logged(entry: bytes, message: Receipt | VerifiedCommitments, checkpoint: Checkpoint, *, code: str) -> Event:

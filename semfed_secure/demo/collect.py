@@ -9,7 +9,8 @@ The document is ``demo-report/report.json``::
      "rounds": [{"id", "kind", "prompts", "agreed", "contested", "too_few", "admitted", "refused": [{"site", "code"}],
                  "attacker_label_agreed"}],
      "bytes": {"up", "down", "lora_exchange"},
-     "audit": [{"log", "path", "entries", "root", "verified"}]}
+     "audit": [{"log", "path", "entries", "root", "verified"}],
+     "reconciled": {"agree", "verdict"}}
 
 A share is null where there is nothing to measure: no row of that part, or a stage that the site does not go through.
 ``base`` is a model that has learned nothing yet or, of a black box, what it knew before the first round; a black box is
@@ -24,7 +25,7 @@ they would have sent and fetched had they exchanged their adapters in every roun
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,7 @@ def collect(workspace: Workspace, refused: Mapping[str, Mapping[str, str]], tota
         "rounds": [_round(workspace, status, refused.get(status["round_id"], {})) for status in statuses],
         "bytes": _bytes(workspace, statuses),
         "audit": side_by_side(lambda log: audit_verdict(*log, keys[log[0]]), logs(workspace).items()),
+        "reconciled": reconciled([str(path) for path in logs(workspace).values()], keys.values()),
     }
 
 
@@ -87,6 +89,16 @@ def audit_verdict(name: str, path: Path, key: str) -> Document:
     except ConfigurationError as error:
         return {"log": name, "path": str(path), "entries": 0, "root": error.message, "verified": False}
     return {"log": name, "path": str(path), "entries": verdict["entries"], "root": verdict["root"], "verified": True}
+
+
+def reconciled(places: Sequence[str], keys: Iterable[str]) -> Document:
+    """What comes of holding all logs against each other."""
+    given = [part for key in keys for part in ("--key", key)]
+    try:
+        found = ask("audit", "reconcile", *places, *given)
+    except ConfigurationError as error:
+        return {"agree": False, "verdict": error.message}
+    return {"agree": True, "verdict": found["verdict"]}
 
 
 def _site(workspace: Workspace, site: SiteSetting, entries: Sequence[Document]) -> Document:

@@ -110,7 +110,9 @@ def _logs(report: Report) -> str:
         [log["log"], log["entries"], log["root"][:16], "verified" if log["verified"] else "BROKEN"]
         for log in report["audit"]
     ]
-    return table(["log", "entries", "root", "verdict"], rows)
+    compared = report["reconciled"]
+    line = f"Compared with each other: {compared['verdict']}"
+    return f"{table(['log', 'entries', 'root', 'verdict'], rows)}\n{line}"
 
 
 def _costs(report: Report) -> str:

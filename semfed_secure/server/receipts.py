@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from semfed_secure.audit.carried import carried
 from semfed_secure.audit.events import Event, EventType
 from semfed_secure.audit.notes import parse_checkpoint, parse_note
 from semfed_secure.crypto.signing import sign
@@ -67,5 +68,6 @@ def _event(context: ServerContext, statement: ContributionStatement, outcome: Ou
             "items": statement.item_count,
             "mechanism": statement.privacy.mechanism.value,
             "manifest_digest": hex_digest(statement.manifest_digest),
+            **carried(statement.log_checkpoint),
         },
     )

@@ -40,4 +40,5 @@ def sample_report() -> dict[str, Any]:
         ],
         "bytes": {"up": 30_000, "down": 50_000, "lora_exchange": 4_000_000},
         "audit": [{"log": "st-mary", "path": "x/log", "entries": 31, "root": "ab" * 32, "verified": True}],
+        "reconciled": {"agree": True, "verdict": "3 logs agree in all 17 places where one names another"},
     }

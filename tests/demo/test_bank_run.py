@@ -115,6 +115,7 @@ def test_every_log_verifies_and_no_record_leaves_its_bank(finished) -> None:
     workspace, report = finished
     assert len(report["audit"]) == 1 + len(workspace.sites)
     assert all(row["verified"] for row in report["audit"])
+    assert report["reconciled"]["agree"], report["reconciled"]
     server = (workspace.server_file.parent / "state" / "server.sqlite").read_bytes()
     printed = b"".join(path.read_bytes() for path in (workspace.root / "logs").iterdir())
     for rows in workspace.data.records.values():

@@ -82,6 +82,8 @@ def test_every_log_verifies(finished) -> None:
     workspace, report, _ = finished
     assert [row["log"] for row in report["audit"]] == [SERVER, *(site.id for site in workspace.sites)]
     assert all(row["verified"] and row["entries"] > 3 for row in report["audit"])
+    assert report["reconciled"]["agree"], report["reconciled"]
+    assert f"{len(report['audit'])} logs agree" in report["reconciled"]["verdict"]
 
 
 def test_the_answers_cost_less_than_the_adapters_would_have(finished) -> None:
