@@ -91,6 +91,14 @@ def fold(hashes: Sequence[bytes]) -> bytes:
     return value
 
 
+def subtree(hashes: Sequence[bytes]) -> bytes:
+    """Hash of the complete subtree over these neighbours; there are ``2**level`` of them."""
+    row = list(hashes)
+    while len(row) > 1:
+        row = [node_hash(row[place], row[place + 1]) for place in range(0, len(row), 2)]
+    return row[0]
+
+
 def inclusion_ranges(index: int, size: int) -> list[Range]:
     """The subtrees whose hashes prove that entry ``index`` is in a tree of ``size``, from the leaf to the root.
 

@@ -85,17 +85,26 @@ class VerifiedCheckpoint:
 
 @dataclass(frozen=True, slots=True)
 class LogProof:
-    """All that an outsider needs to check one entry: its number, its path and a signed checkpoint."""
+    """All that an outsider needs to check one entry: its number, its path and a signed checkpoint.
+
+    Attributes:
+        index: Its number.
+        path: The hashes that lead from it to the root.
+        checkpoint: Who signed that root.
+        entry: The entry itself, on the line that the standard leaves to the application; the path is what proves it.
+    """
 
     index: int
     path: tuple[bytes, ...]
     checkpoint: str
+    entry: bytes | None = None
 
     @property
     def encoded(self) -> str:
         """The ``tlog-proof@v1`` file."""
         path = "".join(f"{_base64(value)}\n" for value in self.path)
-        return f"{PROOF_HEADER}\nindex {self.index}\n{path}\n{self.checkpoint}"
+        extra = "" if self.entry is None else f"extra {_base64(self.entry)}\n"
+        return f"{PROOF_HEADER}\n{extra}index {self.index}\n{path}\n{self.checkpoint}"
 
 
 def sign_checkpoint(checkpoint: Checkpoint, key: LogSigningKey, *, cosigned_at: int | None) -> str:
@@ -198,19 +207,20 @@ def parse_checkpoint(text: str) -> Checkpoint:
 
 
 def parse_log_proof(text: str) -> LogProof:
-    """Read a ``tlog-proof@v1`` file; opaque extra data, which we never write, is refused.
+    """Read a ``tlog-proof@v1`` file.
 
     Raises:
         PeerError: ``SF328`` if it is not one.
     """
     head, separator, checkpoint = text.partition("\n\n")
     lines = head.split("\n")
-    if not separator or lines[0] != PROOF_HEADER or not 2 <= len(lines) <= MAX_PROOF_HASHES + 2:
-        raise _bad(f"a proof file begins with {PROOF_HEADER} and an index")
-    word, _, number = lines[1].partition(" ")
-    if word != "index":
-        raise _bad("the second line of a proof file names the index")
-    return LogProof(_decimal(number), tuple(_decode(line) for line in lines[2:]), checkpoint)
+    if not separator or lines.pop(0) != PROOF_HEADER:
+        raise _bad(f"a proof file begins with {PROOF_HEADER}")
+    entry = _decode(lines.pop(0).removeprefix("extra ")) if lines and lines[0].startswith("extra ") else None
+    if not 1 <= len(lines) <= MAX_PROOF_HASHES + 1 or not lines[0].startswith("index "):
+        raise _bad("a proof file names the index of its entry, and then the hashes")
+    number = _decimal(lines[0].removeprefix("index "))
+    return LogProof(number, tuple(_decode(line) for line in lines[1:]), checkpoint, entry)
 
 
 def verify_log_proof(text: str, *, leaf: bytes, key: LogVerificationKey) -> VerifiedCheckpoint:

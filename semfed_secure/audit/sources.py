@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from semfed_secure.audit import tiles
 from semfed_secure.audit.events import Entry, parse_entry
 from semfed_secure.audit.findings import changed, damaged_file, foreign, missing_file
-from semfed_secure.audit.merkle import leaf_hash
+from semfed_secure.audit.merkle import Place, leaf_hash, subtree
 from semfed_secure.audit.notes import parse_checkpoint, parse_note
 from semfed_secure.audit.tiles import Tile
 from semfed_secure.errors import ConfigurationError, IntegrityError, PeerError
@@ -18,7 +18,7 @@ from semfed_secure.storage import Database, Transaction, log_rows
 from semfed_secure.storage.cosignature_rows import list_cosignatures
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 
 DATABASE_PATTERNS = ("*.db", "*.sqlite")
@@ -76,6 +76,10 @@ class LogSource(Protocol):
         """How many hashes are stored on all levels; None where only those of the newest checkpoint are looked at."""
         ...
 
+    def hashes(self, places: Sequence[Place]) -> dict[Place, bytes]:
+        """The stored hashes of these complete subtrees; those that are not there are left out."""
+        ...
+
 
 class DatabaseSource:
     """A log in a site's or server's database."""
@@ -110,6 +114,10 @@ class DatabaseSource:
     def node_count(self) -> int | None:
         """How many hashes are stored on all levels."""
         return log_rows.count_nodes(self._tx)
+
+    def hashes(self, places: Sequence[Place]) -> dict[Place, bytes]:
+        """The stored hashes of these complete subtrees; those that are not there are left out."""
+        return log_rows.read_hashes(self._tx, places)
 
 
 def _blob(value: object) -> bytes:
@@ -159,6 +167,18 @@ class TileSource:
     def node_count(self) -> int | None:
         """Not counted: a directory may hold partial tiles of earlier checkpoints."""
         return None
+
+    def hashes(self, places: Sequence[Place]) -> dict[Place, bytes]:
+        """The hashes of these complete subtrees, from the tiles that hold their parts."""
+        found: dict[Place, bytes] = {}
+        for level, position in places:
+            above, below = divmod(level, tiles.TILE_BITS)
+            number, start = divmod(position << below, tiles.TILE_WIDTH)
+            tile = next((tile for tile in self._tiles(above) if tile.number == number), None)
+            part = [] if tile is None else self._items(tile)[start : start + (1 << below)]
+            if len(part) == 1 << below:
+                found[level, position] = subtree(part)
+        return found
 
     def _tiles(self, level: int | None) -> Iterator[Tile]:
         try:

@@ -16,7 +16,7 @@ from semfed_secure.audit.merkle import Frontier
 from semfed_secure.audit.misplaced import misplaced
 from semfed_secure.audit.notes import Checkpoint, verify_checkpoint
 from semfed_secure.audit.sources import LogSource, StoredHead, open_source
-from semfed_secure.audit.vouched import Witnesses
+from semfed_secure.audit.vouched import NOBODY, Witnesses
 from semfed_secure.crypto.log_keys import LogVerificationKey
 from semfed_secure.errors import ConfigurationError, IntegrityError, PeerError
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 ONCE = frozenset({EventType.ROUND_OPENED, EventType.COMMITMENTS_CLOSED, EventType.CONSENSUS_PUBLISHED})
 """What happens once in a round: a second such entry means that members were shown different things."""
-NOBODY = Witnesses({}, 0)
-"""Nobody has to vouch."""
 Visit = Callable[[Entry], None]
 """Called with each entry once its own content has been checked; the log as a whole has not been yet."""
 

@@ -74,3 +74,7 @@ class Witnesses:
         if not reached or not self.quorum:
             return 0, 0
         return max(reached), sorted(said[max(reached)].values())[-self.quorum]
+
+
+NOBODY = Witnesses({}, 0)
+"""Nobody has to vouch."""

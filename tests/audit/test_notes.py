@@ -199,13 +199,13 @@ def test_a_proof_file_verifies_for_its_entry(index: int, size: int) -> None:
         "",
         "c2sp.org/tlog-proof@v1\n\nnote",
         "c2sp.org/tlog-proof@v2\nindex 1\n\nnote",
-        "c2sp.org/tlog-proof@v1\nextra AAAA\nindex 1\n\nnote",
+        "c2sp.org/tlog-proof@v1\nextra AAA\nindex 1\n\nnote",
         "c2sp.org/tlog-proof@v1\nindex 01\n\nnote",
         "c2sp.org/tlog-proof@v1\nindex 1\n" + "AAAA\n" * 65 + "\nnote",
     ],
 )
 def test_what_is_no_proof_file_is_refused(text: str) -> None:
-    """Other versions, opaque extras, loose numbers and endless paths get one code."""
+    """Other versions, extras that are no base64, loose numbers and endless paths get one code."""
     with pytest.raises(PeerError) as caught:
         notes.parse_log_proof(text)
     assert caught.value.code == "SF328"
