@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import exc
 
 from semfed_secure.errors import ConfigurationError, IntegrityError
+from semfed_secure.storage.log_guard import REFUSAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +23,10 @@ def reason_of(error: exc.SQLAlchemyError) -> str:
 # What SQLite and PostgreSQL say of a file whose bytes are not what they wrote. Our own statements only name tables
 # and columns that the version check found, so a missing one is damage as well.
 _DAMAGE = ("malformed", "not a database", "invalid page", "Could not decode", "no such table", "no such column")
+
+
+# The guard of the log, and a role that may only add to it: not a mistake in our statements.
+_REFUSED = (REFUSAL, "permission denied", "must be owner")
 
 
 def _is_damage(error: exc.DBAPIError) -> bool:
@@ -65,6 +70,8 @@ def writing(where: str) -> Iterator[None]:
     except exc.DatabaseError as error:
         if _is_damage(error):
             raise _damaged(where, reason_of(error)) from error
+        if any(words in reason_of(error) for words in _REFUSED):
+            raise IntegrityError("SF502", f"database {where} refuses: {reason_of(error)}") from error
         # PostgreSQL tells a read-only server or a lost connection by other classes than SQLite.
         if isinstance(error, exc.OperationalError | exc.InternalError) or error.connection_invalidated:
             raise IntegrityError("SF502", f"database {where} cannot be written: {reason_of(error)}") from error

@@ -13,7 +13,7 @@ from semfed_secure.audit.events import encode_entry, parse_entry
 from semfed_secure.audit.merkle import Frontier, leaf_hash
 from semfed_secure.audit.verify import verify_log
 from semfed_secure.errors import IntegrityError
-from semfed_secure.storage import log_rows
+from semfed_secure.storage import log_guard, log_rows
 from semfed_secure.storage.log_rows import EntryRow, NodeRow
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 def sql(site: Site, *statements: str) -> None:
     """Change the database behind the log's back."""
     with site.database.transaction() as tx:
+        log_guard.lift(tx.connection)
         for statement in statements:
             tx.connection.execute(text(statement))
 
@@ -42,6 +43,7 @@ def rebuild(site: Site, bodies: list[bytes], *, signer: LogSigningKey | None = N
         entries.append(EntryRow(position, leaf_hash(body), body))
         nodes += [NodeRow(level, place, value) for (level, place), value in frontier.add(entries[-1].leaf_hash)]
     with site.database.transaction() as tx:
+        log_guard.lift(tx.connection)
         head = log_rows.read_head(tx)
         assert head is not None
         note = head.checkpoint

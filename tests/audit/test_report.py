@@ -14,6 +14,7 @@ from semfed_secure.audit.events import Event, PrivacyFields
 from semfed_secure.audit.report import render_report
 from semfed_secure.audit.report_style import STYLE
 from semfed_secure.errors import ConfigurationError
+from semfed_secure.storage import log_guard
 from tests.audit.pages import Reader
 from tests.audit.samples import DIGEST, START, Site
 
@@ -177,6 +178,7 @@ def test_a_report_of_a_damaged_log_says_so_in_words(site: Site) -> None:
     """What was done, and the code, stand above everything; the readable entries are shown without a promise."""
     write_site(site)
     with site.database.transaction() as tx:
+        log_guard.lift(tx.connection)
         tx.connection.execute(text("UPDATE log_entry SET body = x'7b7d' WHERE position = 2"))
     _, reader = page_of(site)
     integrity = reader.text["integrity"]

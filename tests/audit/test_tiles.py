@@ -12,6 +12,7 @@ from semfed_secure.audit.merkle import Frontier, leaf_hash, node_hash
 from semfed_secure.audit.tiles import Tile, export_tiles, parse_tile_path, read_tile, tiles_of
 from semfed_secure.audit.verify import verify_log
 from semfed_secure.errors import ConfigurationError, IntegrityError, PeerError
+from semfed_secure.storage import log_guard
 from tests.audit.samples import Site, sample
 
 if TYPE_CHECKING:
@@ -186,6 +187,7 @@ def test_an_export_of_a_shortened_log_is_refused(site: Site, tmp_path: Path) -> 
         export_tiles(tx, checkpoint=longer, verification_key=site.vkey, directory=tmp_path / "earlier")
     assert verify_log(tmp_path / "earlier", key=site.vkey).size == 3
     with site.database.transaction() as tx:
+        log_guard.lift(tx.connection)
         tx.connection.exec_driver_sql("DELETE FROM log_entry WHERE position = 2")
     with site.database.snapshot() as tx, pytest.raises(IntegrityError) as caught:
         export_tiles(tx, checkpoint=longer, verification_key=site.vkey, directory=tmp_path / "cut")

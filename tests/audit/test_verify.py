@@ -16,7 +16,7 @@ from semfed_secure.audit.verify import LogVerdict, verify_consistency, verify_lo
 from semfed_secure.clock import FixedClock, SystemClock
 from semfed_secure.crypto.log_keys import LogSigningKey, LogVerificationKey
 from semfed_secure.errors import ConfigurationError, IntegrityError, PeerError
-from semfed_secure.storage import Database, log_rows
+from semfed_secure.storage import Database, log_guard, log_rows
 from tests.audit.samples import SIZE, START, Site, sample
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def test_a_log_on_postgresql_verifies(postgresql_url: str, key: LogSigningKey) -
         log.append_all([sample(number) for number in range(300)])
         assert verify_log(postgresql_url, key=key.public.encode()).size == 300
         with database.transaction() as tx:
+            log_guard.lift(tx.connection)
             tx.connection.execute(text("UPDATE log_entry SET body = leaf_hash WHERE position = 17"))
         with pytest.raises(IntegrityError) as caught:
             verify_log(postgresql_url, key=key.public.encode())

@@ -16,7 +16,7 @@ from semfed_secure.audit.verify import verify_log
 from semfed_secure.clock import FixedClock
 from semfed_secure.crypto.log_keys import LogSigningKey
 from semfed_secure.errors import SemfedError
-from semfed_secure.storage import Database, log_rows
+from semfed_secure.storage import Database, log_guard, log_rows
 from tests.audit.samples import START, Site, sample
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ def flip(site: Site, table: str, row: dict[str, object], name: str, *, place: in
     raw[place % len(raw)] ^= 1 << bit
     kind = "BLOB" if isinstance(value, bytes) else "TEXT"
     with site.database.transaction() as tx:
+        log_guard.lift(tx.connection)
         statement = f"UPDATE {table} SET {name} = CAST(:raw AS {kind}) WHERE {KEYS[table]}"
         tx.connection.execute(text(statement), {**row, "raw": bytes(raw)})
 
@@ -76,6 +77,7 @@ def flip(site: Site, table: str, row: dict[str, object], name: str, *, place: in
 def restore(site: Site, table: str, row: dict[str, object], name: str) -> None:
     """Put the cell back as it was."""
     with site.database.transaction() as tx:
+        log_guard.lift(tx.connection)
         statement = f"UPDATE {table} SET {name} = :value WHERE {KEYS[table]}"
         tx.connection.execute(text(statement), {**row, "value": row[name]})
 

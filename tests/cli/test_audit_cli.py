@@ -17,7 +17,7 @@ from semfed_secure.audit.verify import verify_log
 from semfed_secure.clock import FixedClock
 from semfed_secure.crypto.log_keys import LogSigningKey
 from semfed_secure.errors import ExitCode
-from semfed_secure.storage import Database
+from semfed_secure.storage import Database, log_guard
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,6 +57,7 @@ def state(tmp_path: Path) -> Path:
 def tamper(state: Path) -> None:
     """Change one entry behind the log's back."""
     with Database.open(state / "site.db", kind="client") as database, database.transaction() as tx:
+        log_guard.lift(tx.connection)
         tx.connection.exec_driver_sql("UPDATE log_entry SET body = leaf_hash WHERE position = 3")
 
 

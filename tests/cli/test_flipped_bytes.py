@@ -17,6 +17,7 @@ import pytest
 from semfed_secure.errors import ExitCode
 from semfed_secure.testing import flipped
 from tests.cli.finished import SITE, Finished, client, finish
+from tests.tampering import disarm
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,6 +65,7 @@ class Cell:
         with closing(sqlite3.connect(root / self.place / DATABASES[self.place])) as database, database:
             database.create_function("flip", 1, change)
             where = f"{self.column} IS NOT NULL AND {self.where}"
+            disarm(database)
             changed = database.execute(f"UPDATE {self.table} SET {self.column} = flip({self.column}) WHERE {where}")
             assert changed.rowcount
 

@@ -12,6 +12,7 @@ from semfed_secure import cli
 from semfed_secure.errors import ExitCode
 from semfed_secure.identity.member_files import load_member_record
 from tests.client.world import UNSAFE, World
+from tests.tampering import disarm
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +92,7 @@ def test_a_damaged_log_has_no_card(place, run, tmp_path):
     copy = tmp_path / "site.db"
     with sqlite3.connect(place / "state" / "site.db") as source, sqlite3.connect(copy) as target:
         source.backup(target)
+        disarm(target)
         target.execute("DELETE FROM log_entry WHERE position = 0")
     code, text, error = run("--state", copy)
     assert (code, text) == (ExitCode.INTEGRITY, "")

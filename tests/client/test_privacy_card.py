@@ -32,6 +32,7 @@ from semfed_secure.storage import Database
 from semfed_secure.testing import TableModel
 from semfed_secure.units import Mechanism, Period, PrivacyUnit, Relation
 from tests.client.world import HISTOGRAM, NOW, ROUND, TEXTS, TRUTH, UNSAFE, World, records
+from tests.tampering import disarm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -354,6 +355,7 @@ def test_there_is_no_card_of_damaged_evidence(books: Books, code: str) -> None:
         books.charge(f"round-{number}", sigma="6")
     books.card()
     with sqlite3.connect(books.path) as database:
+        disarm(database)
         database.execute(DAMAGES[code])
     with pytest.raises(IntegrityError, match=code):
         books.card()
@@ -371,6 +373,7 @@ def test_a_damaged_log_leaves_no_file_and_gets_no_entry(world: World, tmp_path: 
     path = released(world)
     database = world.federation.site("bay") / "state" / "site.db"
     with sqlite3.connect(database) as connection:
+        disarm(connection)
         connection.execute(DAMAGES["SF501"])
         before = connection.execute("SELECT count(*) FROM log_entry").fetchone()
     with pytest.raises(IntegrityError, match="SF501"):

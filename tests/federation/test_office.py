@@ -21,7 +21,7 @@ from semfed_secure.identity.federation_files import FederationDirectory, SignedR
 from semfed_secure.identity.member_changes import Terms, rotate_member_keys
 from semfed_secure.identity.member_files import load_member_keys, load_member_record
 from semfed_secure.identity.records import Role, create_record
-from semfed_secure.storage import Database
+from semfed_secure.storage import Database, log_guard
 from tests.federation.offices import WEEK, Office, invitee
 from tests.identity.identity_examples import DAY, NOW
 from tests.identity.test_files import ADA, BEN, CLEO, PASSPHRASE, create
@@ -62,6 +62,7 @@ def test_a_log_that_was_changed_enrols_nobody(office) -> None:
     request = office.request(office.invite())
     office.enrol(request)
     with Database.open(office.directory / "root.db", kind="root") as database, database.transaction() as tx:
+        log_guard.lift(tx.connection)
         tx.connection.execute(text("UPDATE log_entry SET body = replace(body, 'member.added', 'member.addee')"))
     with pytest.raises(SemfedError, match="SF501"):
         office.enrol(request)
