@@ -61,7 +61,9 @@ def _forged(data: bytes) -> None:
         if error.code != "SF105":
             raise
         return  # our own encoder would not even say it
-    standing = said.digest if made.stage is Stage.OPENING and made.standing is None else made.standing
+    standing = said.digest if made.stage is Stage.OPENING else None
+    if made.standing is not None:
+        standing = made.standing if made.standing != said.digest else bytes(byte ^ 1 for byte in said.digest)
     context = _context(made.stage, standing)
     try:
         if made.stage is Stage.COMMITTING:

@@ -53,7 +53,7 @@ def fuzz(name: str, *, seconds: int, runs: int) -> Outcome:
     found = {key: int(value) for key, value in _STATISTIC.findall(done.stderr)}
     defect = done.returncode != 0 or "number_of_executed_units" not in found
     if defect:
-        sys.stderr.write(done.stderr[-4000:])
+        sys.stderr.write(done.stdout[-4000:] + done.stderr[-4000:])  # what the target raised stands in the first
     return Outcome(
         name,
         found.get("number_of_executed_units", 0),

@@ -11,9 +11,11 @@ What may not happen: an exception outside the coded tree, five seconds for one i
 from __future__ import annotations
 
 import argparse
+import atexit
 import contextlib
 import faulthandler
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,6 +58,8 @@ def _fuzz(name: str, seconds: int, runs: int) -> None:
 
     # libFuzzer watches the target, not what changes its inputs: whatever stands still must say where.
     faulthandler.dump_traceback_later(seconds + SECONDS_TO_START, exit=True)
+    # Whoever ends takes its handlers away first; libFuzzer's alarm would then kill it, and nobody would see why.
+    atexit.register(signal.setitimer, signal.ITIMER_REAL, 0)
     with atheris.instrument_imports(include=STEPS_ONLY.get(name, INSTRUMENTED), enable_loader_override=False):
         from tests.fuzz.targets import TARGETS
     target = TARGETS[name]
