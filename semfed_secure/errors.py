@@ -88,7 +88,10 @@ CATALOGUE: dict[str, ErrorCode] = {
         # -- SF14x privacy parameters
         SF141=("privacy parameter is not valid", "use a positive, finite value inside the stated range"),
         SF142=("records lack an entity id or are too few", "give every record an `entity_id`"),
-        SF143=("audit by attack is too small to say anything", "use more canaries, or more records per entity"),
+        SF143=(
+            "audit by attack says nothing: it could not have refuted the claim",
+            "use more records for each of fewer canaries, or more steps; below epsilon 4 also more canaries",
+        ),
         # -- SF15x storage
         SF151=("database cannot be opened", "check the URL, the disk and the permissions"),
     ),
@@ -168,6 +171,24 @@ CATALOGUE: dict[str, ErrorCode] = {
     ),
     "SF347": ErrorCode("too many requests", "wait as long as `Retry-After` says", ExitCode.TRANSPORT, retryable=True),
     "SF348": ErrorCode("server is busy or stopping", "try again in a moment", ExitCode.TRANSPORT, retryable=True),
+    # -- SF349-SF351 receivers of audit exports, timestamp authorities
+    "SF349": ErrorCode(
+        "receiver of an audit export cannot be reached, or does not confirm that it has everything",
+        "check the network and the receiver, and export again: with a cursor nothing is left out",
+        ExitCode.TRANSPORT,
+        retryable=True,
+    ),
+    "SF350": ErrorCode(
+        "receiver of an audit export has another TLS certificate than demanded, or refuses ours",
+        "correct the address and `--ca`, or give the certificate that it demands",
+        ExitCode.TRUST,
+    ),
+    "SF351": ErrorCode(
+        "timestamp authority gave no timestamp",
+        "check its address; try again, or ask another",
+        ExitCode.TRANSPORT,
+        retryable=True,
+    ),
     # -- SF4xx rounds ---------------------------------------------------------------------------
     "SF401": ErrorCode("round is not ready for this step", "try again later", ExitCode.NOT_READY, retryable=True),
     "SF402": ErrorCode("too few admitted contributions", "open another round with more clients", ExitCode.NOT_READY),
@@ -243,6 +264,10 @@ CATALOGUE: dict[str, ErrorCode] = {
         SF519=(
             "the clock stands before the newest entry of the audit log",
             "set the clock right; entries keep their order by number, and spent budgets stay spent",
+        ),
+        SF520=(
+            "a timestamp does not vouch for the checkpoint it lies beside",
+            "ask for the files again from who keeps them; check whose certificates were given",
         ),
         SF521=(
             "model files differ from their pinned digest",

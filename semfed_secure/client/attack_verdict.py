@@ -129,7 +129,7 @@ def verdict(results: Sequence[Attacked], claim: Claim) -> Verdict:
         return Verdict(Outcome.REFUTED, reason)
     told = [result for result in results if result.variant is not Variant.PRODUCTION and result.power >= POWER]
     if not told:
-        reason = "no broken variant was told from the claim with enough power: use more canaries or more records each"
+        reason = "no broken variant was told from the claim with enough power: use fewer canaries of more records"
         return Verdict(Outcome.INCONCLUSIVE, reason)
     names = ", ".join(result.variant for result in told)
     return Verdict(Outcome.PASSED, f"no more than the claim was found, and this audit rejects {names}")
