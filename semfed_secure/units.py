@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from decimal import Decimal
+
+MIN_DELTA, MAX_DELTA = Decimal("1e-30"), Decimal("1e-3")
+"""Gaussian noise cannot meet 0; above the other, one record in a thousand might be published outright."""
 
 
 class OutputKind(StrEnum):

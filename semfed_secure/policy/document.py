@@ -18,7 +18,17 @@ from pydantic import AwareDatetime, BeforeValidator, Field, WithJsonSchema, mode
 
 from semfed_secure.policy.facts import Action
 from semfed_secure.policy.tightening import Rule, Section, limit
-from semfed_secure.units import Aggregation, Mechanism, OutputKind, Period, PrivacyUnit, Provenance, Relation
+from semfed_secure.units import (
+    MAX_DELTA,
+    MIN_DELTA,
+    Aggregation,
+    Mechanism,
+    OutputKind,
+    Period,
+    PrivacyUnit,
+    Provenance,
+    Relation,
+)
 from semfed_secure.wire.manifest import MAX_WITNESSES
 
 _DECIMAL = re.compile(r"[0-9]{1,6}(\.[0-9]{1,30})?(e-[0-9]{1,2})?\Z")
@@ -38,7 +48,7 @@ _DECIMAL_SCHEMA = WithJsonSchema({"type": "string", "pattern": r"^[0-9]{1,6}(\.[
 
 # Beyond epsilon 100 the figure protects nothing: it is a typing mistake.
 Epsilon = Annotated[Decimal, BeforeValidator(_decimal), Field(gt=0, le=100), _DECIMAL_SCHEMA]
-Delta = Annotated[Decimal, BeforeValidator(_decimal), Field(gt=0, lt=1), _DECIMAL_SCHEMA]
+Delta = Annotated[Decimal, BeforeValidator(_decimal), Field(ge=MIN_DELTA, le=MAX_DELTA), _DECIMAL_SCHEMA]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 # No control, zero-width or direction-changing characters: what a reviewer sees is what is there.
 _PRINTED = r"^[^\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+$"

@@ -12,6 +12,7 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, TypeAlias
 
 from semfed_secure.errors import ConfigurationError
+from semfed_secure.units import MAX_DELTA, MIN_DELTA
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,8 +22,6 @@ Number: TypeAlias = Decimal | float | int | str
 
 MAX_EPSILON = Decimal(1000)
 """Above it a guarantee says nothing; such a figure is a mistake, not a choice."""
-MAX_DELTA = Decimal("1e-3")
-"""A delta this large permits publishing one record in a thousand outright."""
 DEFAULT_DELTA = Decimal("1e-6")
 MIN_NOISE, MAX_NOISE = 1e-3, 1e5
 """Noise multipliers: below, the noise hides nobody; above, it drowns every signal."""
@@ -67,14 +66,14 @@ def valid_epsilon(value: Number) -> Decimal:
 
 
 def valid_delta(value: Number) -> Decimal:
-    """A delta in (0, `MAX_DELTA`]: every mechanism here adds Gaussian noise, so 0 cannot be met.
+    """A delta in [`MIN_DELTA`, `MAX_DELTA`]: every mechanism here adds Gaussian noise, so 0 cannot be met.
 
     Raises:
         ConfigurationError: SF141.
     """
     expected = f"above 0 and at most {MAX_DELTA}"
     number = _decimal("delta", value, expected)
-    if not Decimal("1e-30") <= number <= MAX_DELTA:
+    if not MIN_DELTA <= number <= MAX_DELTA:
         raise refuse("delta", expected, number)
     return number
 

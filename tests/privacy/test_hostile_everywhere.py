@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from semfed_secure.client.config import load_site_config
+from semfed_secure.crypto.stream import ChaChaStream
 from semfed_secure.errors import ConfigurationError
 from semfed_secure.policy.compose import load_policy
+from semfed_secure.privacy.accountant import dp_sgd_rdp, epsilon_of, gaussian_rdp, noise_multiplier_for
+from semfed_secure.privacy.grid import noisy_sum
+from semfed_secure.privacy.histogram import release_histogram
+from semfed_secure.privacy.shards import release_shard_votes
+from semfed_secure.privacy.shares import noisy_share
+from semfed_secure.privacy.vectors import release_vectors
 from tests.cli.test_budget_cli import POLICY
 from tests.client.test_config import WHOLE, write
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 TRAINING = "[training]\nsteps = 15\nexpected_entities = 200\nclip_norm = 0.5\n"
@@ -44,7 +53,7 @@ def test_a_site_file_with_a_hostile_parameter_is_refused(tmp_path: Path, name: s
 @pytest.mark.parametrize(
     ("name", "value"),
     [("epsilon", value) for value in ("0", "-1", "NaN", "Infinity", "101")]
-    + [("delta", value) for value in ("0", "1", "2", "-1e-6", "NaN", "Infinity")],
+    + [("delta", value) for value in ("0", "1", "2", "-1e-6", "NaN", "Infinity", "0.0011", "0.9e-30")],
 )
 def test_a_policy_with_a_hostile_budget_does_not_load(tmp_path: Path, name: str, value: str) -> None:
     """A coded refusal, and no budget."""
@@ -55,3 +64,36 @@ def test_a_policy_with_a_hostile_budget_does_not_load(tmp_path: Path, name: str,
     path.write_text(POLICY.replace(good, f'{name}: "{value}"'))
     with pytest.raises(ConfigurationError, match="SF11"):
         load_policy(path)
+
+
+UNIT, VOTES = np.ones((1, 1), np.float32), np.zeros((2, 1), np.int64)
+ENTRANCES: dict[str, Callable[[float], object]] = {
+    "noise of a histogram": lambda bad: release_histogram([("a", 0, 0), ("b", 0, 1)], (1, 2), sigma=bad),
+    "noise of votes of shards": lambda bad: release_shard_votes(VOTES, 2, sigma=bad),
+    "noise of vectors": lambda bad: release_vectors(UNIT, noise_multiplier=bad),
+    "noise of a share": lambda bad: noisy_share(UNIT, noise_multiplier=bad, honest=2),
+    "noise of a sum": lambda bad: noisy_sum([UNIT], clip_norm=1.0, noise_multiplier=bad),
+    "sensitivity of a sum": lambda bad: noisy_sum([UNIT], clip_norm=bad, noise_multiplier=1.0),
+    "sensitivity that is accounted": lambda bad: gaussian_rdp(1.0, sensitivity=bad),
+    "sample rate": lambda bad: dp_sgd_rdp(1.0, bad, 1),
+    "steps": lambda bad: dp_sgd_rdp(1.0, 0.1, bad),
+    "delta": lambda bad: epsilon_of(gaussian_rdp(1.0), bad),
+    "epsilon of a plan": lambda bad: noise_multiplier_for(bad, 1e-6, 0.1, 1),
+    "delta of a plan": lambda bad: noise_multiplier_for(1.0, bad, 0.1, 1),
+    "sample rate of a plan": lambda bad: noise_multiplier_for(1.0, 1e-6, bad, 1),
+}
+
+
+@pytest.mark.parametrize("entrance", ENTRANCES)
+def test_a_hostile_number_at_any_entrance_of_the_library_releases_nothing(
+    entrance: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Zero, a negative number, NaN, infinity and a truth value: SF141 each, before any noise is drawn."""
+
+    def draw(_stream: ChaChaStream, _count: int) -> None:
+        raise AssertionError("noise was drawn")
+
+    monkeypatch.setattr(ChaChaStream, "words", draw)
+    for bad in (0, -1.0, float("nan"), float("inf"), True, *((1.5,) if "rate" in entrance else ())):
+        with pytest.raises(ConfigurationError, match="SF141"):
+            ENTRANCES[entrance](bad)
