@@ -4,7 +4,7 @@
 #   make test        everything that proves it                                      make lint        style and types
 #   make docs        the documentation site, and whether its generated pages are current
 #   make soak        hours of fuzzing and kills; SOAK_EXECUTIONS and SOAK_KILLS say how many
-#   make second-opinion   what other implementations of CBOR, COSE and HPKE say of our recorded messages
+#   make second-opinion   what other implementations say of our recorded messages (CBOR, COSE, HPKE) and of our log (pymerkle)
 
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name))))
 VENV ?= .venv
@@ -41,11 +41,13 @@ TEST_PROCESSES ?= 2
 test: models
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
-# In an environment of its own, without our code: cwt wants an older cbor2 than ours.
-second-opinion: tests/vectors/requirements.txt | $(BIN)/python
+# In an environment of its own, without our code: cwt wants an older cbor2 than ours, pymerkle one cachetools alone.
+second-opinion: tests/vectors/requirements.txt setup
 	test -x $(SECOND)/bin/python || $(BIN)/python -m venv $(SECOND)
 	$(SECOND)/bin/python -m pip install --quiet --progress-bar off -r tests/vectors/requirements.txt
 	$(SECOND)/bin/python tests/vectors/second_opinion.py
+	rm -rf $(SECOND)/log && $(BIN)/python -m tests.audit.large_log $(SECOND)/log
+	$(SECOND)/bin/python tests/vectors/second_opinion_log.py $(SECOND)/log
 
 SOAK_EXECUTIONS ?= 1000000
 SOAK_SECONDS ?= 7200
