@@ -228,7 +228,7 @@ def _unopenable(made: Forgery, draw: Draw) -> None:
 
 
 def _other_commitment(made: Forgery, draw: Draw) -> None:
-    made.commitment = draw.octets(32)
+    made.commitment = _another(draw, bytes(32))
     made.broken.add(13)
 
 
