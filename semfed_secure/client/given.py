@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from semfed_secure.client.outputs import Ballots, Outputs, Texts, Votes
 from semfed_secure.errors import ConfigurationError
@@ -38,8 +38,8 @@ def given_outputs(outputs: GivenOutputs, round_: VerifiedRound, mechanism: Mecha
 
 def _ballot(item: object) -> Vote:
     match item:
-        case (str() as entity, int() as prompt, int() as candidate) if is_entity_id(entity):
-            return entity, prompt, candidate
+        case (str() as entity, prompt, vote) if is_entity_id(entity) and _is_index(prompt) and _is_index(vote):
+            return entity, prompt, vote
     raise ConfigurationError("SF104", "ballots (entity id, prompt index, candidate index) were expected")
 
 
@@ -54,6 +54,11 @@ def _vote(item: object, candidates: Sequence[str]) -> int:
         return -1
     if isinstance(item, str) and item in candidates:
         return candidates.index(item)
-    if isinstance(item, int) and not isinstance(item, bool) and -1 <= item < len(candidates):
+    if _is_index(item) and -1 <= item < len(candidates):
         return item
     raise ConfigurationError("SF104", "votes for candidates of their prompt, or None to abstain, were expected")
+
+
+def _is_index(item: object) -> TypeGuard[int]:
+    # True is 1 to Python: whoever says yes has named no candidate.
+    return isinstance(item, int) and not isinstance(item, bool)

@@ -16,7 +16,7 @@ from semfed_secure.errors import ConfigurationError
 from semfed_secure.server import admission
 from semfed_secure.units import Mechanism
 from semfed_secure.wire.messages import MAX_TEXT_BYTES, Outcome
-from tests.client.world import ROUND, World, charges
+from tests.client.world import ROUND, VOTES, World, charges, outbox
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,13 +57,26 @@ def test_outputs_do_not_show_themselves() -> None:
         assert repr(one) == f"{type(one).__name__}()"
 
 
+@pytest.mark.parametrize("wrong", [True, False, 1.0, 4, -2, "liver"])
+def test_a_vote_that_names_no_candidate_is_refused(tmp_path: Path, wrong: Any) -> None:
+    """SF104 for a truth value, which Python takes for an index, as for any other value; nothing is on its way."""
+    world = World(tmp_path)
+    world.open_round()
+    with world.client(mechanism=Mechanism.UNSAFE_NO_NOISE) as client:
+        joined = client.join(ROUND)
+        with pytest.raises(ConfigurationError) as caught:
+            joined.contribute([*VOTES[:5], wrong])
+        assert (caught.value.code, charges(client), outbox(client)) == ("SF104", [], [])
+    world.federation.close()
+
+
 def test_a_caller_may_bring_ballots(tmp_path: Path) -> None:
     """Under record_histogram a pipeline of one's own casts the votes; anything else is SF104 and costs nothing."""
     world = World(tmp_path)
     world.open_round()
     with world.client(mechanism=Mechanism.RECORD_HISTOGRAM) as client:
         joined = client.join(ROUND)
-        for wrong in (["heart"] * 6, [("a", "0", 0)], [("a", 0)]):
+        for wrong in (["heart"] * 6, [("a", "0", 0)], [("a", 0)], [("a", True, 0)], [("a", 0, False)]):
             with pytest.raises(ConfigurationError) as caught:
                 joined.contribute(wrong)  # type: ignore[arg-type]
             assert caught.value.code == "SF104"
