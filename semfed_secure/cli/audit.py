@@ -29,6 +29,7 @@ from semfed_secure.cli.audit_options import (
     read_text,
 )
 from semfed_secure.cli.audit_reconcile import reconcile
+from semfed_secure.cli.audit_timestamp import AUTHORITY_HELP, stamped_checkpoints, timestamp
 from semfed_secure.cli.output import JsonOption, emit, note, table
 from semfed_secure.clock import SystemClock
 from semfed_secure.errors import ConfigurationError
@@ -57,12 +58,26 @@ def verify(
         list[Path] | None,
         typer.Option("--known", help="A checkpoint of this log that somebody else has kept; may be repeated."),
     ] = None,
+    stamped: Annotated[
+        list[Path] | None,
+        typer.Option("--stamped", help="A checkpoint that `audit timestamp` wrote; may be repeated."),
+    ] = None,
+    authority: Annotated[Path | None, typer.Option("--authority-certificates", help=AUTHORITY_HELP)] = None,
+    witness: WitnessOption = None,
+    quorum: QuorumOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Verify every entry, hash and signature of a log; exit 12 if anything was changed, dropped or added."""
-    checkpoints = [read_text(path) for path in known or []]
-    verdict = verify_log(place, key=read_key(key), known=checkpoints)
-    emit(_verdict_document(verdict), as_json=as_json, text=lambda: _verdict_text(verdict))
+    stamps = stamped_checkpoints(stamped or [], authority)
+    checkpoints = [read_text(path) for path in known or []] + [stamp.checkpoint for stamp in stamps]
+    verdict = verify_log(place, key=read_key(key), known=checkpoints, witnesses=witnesses_of(witness, quorum))
+    vouched = [{"size": stamp.size, "time": stamp.time} for stamp in stamps]
+    lines = [f"an authority vouches that the first {stamp.size} entries existed at {stamp.time}" for stamp in stamps]
+    emit(
+        {**_verdict_document(verdict), "stamped": vouched},
+        as_json=as_json,
+        text=lambda: "\n".join([_verdict_text(verdict), *lines]),
+    )
 
 
 @app.command("list")
@@ -153,6 +168,7 @@ def export(
     )
 
 
+app.command()(timestamp)
 app.command()(reconcile)
 
 

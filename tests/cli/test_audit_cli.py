@@ -26,7 +26,7 @@ KEY = LogSigningKey("hospitals.example/north", b"\x01" * 32, b"\x02" * 32)
 VKEY = KEY.public.encode()
 
 
-def write_log(state: Path, *, days: int = 3) -> Path:
+def write_log(state: Path, *, days: int = 3, reason: str = "text is not granted") -> Path:
     """A log with one loaded policy and one denial a day, in a state directory."""
     state.mkdir()
     clock = FixedClock(datetime(2026, 3, 1, 8, tzinfo=UTC))
@@ -40,7 +40,7 @@ def write_log(state: Path, *, days: int = 3) -> Path:
                 actor="north",
                 round_id=f"round-{day}",
                 codes=("SF201",),
-                details={"action": "release", "reasons": ["text is not granted"]},
+                details={"action": "release", "reasons": [reason]},
             )
             log.append_all([loaded, denied])
             clock.advance(86_400)
