@@ -25,6 +25,11 @@ def is_name(text: str) -> bool:
     return _NAME.match(text) is not None
 
 
+def same_person(name: str) -> str:
+    """What two spellings of one person's name have in common: case and blanks do not make two people of one."""
+    return " ".join(name.casefold().split())
+
+
 def sha256(data: bytes) -> Digest:
     """SHA-256 of ``data``."""
     return Digest(hashlib.sha256(data).digest())

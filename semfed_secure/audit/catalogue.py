@@ -64,6 +64,8 @@ class EventType(StrEnum):
     KEY_CREATED = "key.created"
     KEY_LOADED = "key.loaded"
     KEY_DESTROYED = "key.destroyed"
+    PEOPLE_NAMED = "people.named"
+    PERSON_ERASED = "person.erased"
     PEER_REFUSED = "peer.refused"
 
 
@@ -174,5 +176,7 @@ DETAILS: Mapping[EventType, Mapping[str, type]] = MappingProxyType({
     EventType.KEY_CREATED: _KEY,
     EventType.KEY_LOADED: _KEY,
     EventType.KEY_DESTROYED: _KEY,
+    EventType.PEOPLE_NAMED: {"people": int},
+    EventType.PERSON_ERASED: {},
     EventType.PEER_REFUSED: {"count": int, "by_code": dict, "since": str, "until": str, "step": int},
 })  # fmt: skip

@@ -17,9 +17,9 @@ from typing import Annotated, Any, Literal, Self, TypeAlias, cast
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from semfed_secure.audit.catalogue import DETAILS, EventType
-from semfed_secure.errors import IntegrityError
+from semfed_secure.errors import CATALOGUE, ConfigurationError, IntegrityError, SemfedError
 
-__all__ = ["Entry", "Event", "EventType", "PrivacyFields", "encode_entry", "parse_entry", "sentence"]
+__all__ = ["Entry", "Event", "EventType", "PrivacyFields", "encode_entry", "parse_entry", "reason_of", "sentence"]
 
 FORMAT = 1
 MAX_ENTRY_BYTES = 60 * 1024
@@ -31,6 +31,12 @@ MAX_INTEGER = 2**53 - 1
 _ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
 _UNSAID: tuple[object, ...] = (None, (), {})  # defaults of the fields of an event
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z\Z")
+# An absolute path, of either kind of system, bare or as a URL of this machine: not a fraction, a name or a web address.
+_PART = r"""[^\s'"`<>|*?;,()\\/]+"""
+_PATH = re.compile(
+    rf"(?:\b(?:sqlite|file)[+\w]*:/+|(?<![\w.:/\\)~-])(?:~|[A-Za-z]:)?[\\/](?=[^\s]))"
+    rf"(?:{_PART}(?: {_PART}){{0,3}}[\\/]+)*(?:{_PART})?"
+)
 _FRAME_BYTES = 2 * 1024  # room for number, time and writer around the event
 _SENTENCE_LENGTH = 1_000
 _MAX_ITEMS = 200
@@ -55,10 +61,25 @@ def _printable(text: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """``text`` as an entry can hold it: on one line, without hidden characters, at most 1,000 characters."""
+    """``text`` as an entry can hold it: on one line, without hidden characters or paths, at most 1,000 characters.
+
+    The path of a file on somebody's machine names people as often as not, and means nothing to who reads the log.
+    """
+    if "/" in text or "\\" in text:
+        text = _PATH.sub("(path)", text[: 4 * _SENTENCE_LENGTH])
     if not text.isprintable():
         text = "".join(character for character in " ".join(text.split()) if character.isprintable())
     return text if len(text) <= _SENTENCE_LENGTH else text[: _SENTENCE_LENGTH - 1] + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def reason_of(error: SemfedError) -> str:
+    """Why something failed, as an entry may say it.
+
+    What the operator can mend is said to the operator in full, with files and lines; an entry names the kind only.
+    """
+    if isinstance(error, ConfigurationError) or "cause" in error.fields:
+        return CATALOGUE[error.code].title
+    return error.message
 
 
 Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_printable)]

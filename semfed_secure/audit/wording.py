@@ -120,6 +120,14 @@ _PHRASES: dict[EventType, tuple[str, str]] = {
     EventType.KEY_CREATED: ("created a key ({purpose})", "could not create a key ({purpose})"),
     EventType.KEY_LOADED: ("loaded a key ({purpose})", "could not load a key ({purpose})"),
     EventType.KEY_DESTROYED: ("destroyed a key ({purpose})", "could not destroy a key ({purpose})"),
+    EventType.PEOPLE_NAMED: (
+        "was told the names of the {people} people whom this log means",
+        "was not told whom this log means",
+    ),
+    EventType.PERSON_ERASED: (
+        "erased whom this log means by {target}",
+        "could not erase whom this log means by {target}",
+    ),
     EventType.PEER_REFUSED: (
         "refused {count} messages before it was clear who sent them",
         "refused {count} messages before it was clear who sent them",

@@ -28,6 +28,7 @@ from semfed_secure.cli.audit_options import (
     read_key,
     read_text,
 )
+from semfed_secure.cli.audit_people import erase, people
 from semfed_secure.cli.audit_reconcile import reconcile
 from semfed_secure.cli.audit_timestamp import AUTHORITY_HELP, stamped_checkpoints, timestamp
 from semfed_secure.cli.output import JsonOption, emit, note, table
@@ -170,6 +171,8 @@ def export(
 
 app.command()(timestamp)
 app.command()(reconcile)
+app.command()(people)
+app.command()(erase)
 
 
 @dataclass(frozen=True, slots=True)

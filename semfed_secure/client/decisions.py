@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from semfed_secure.audit.events import Event, EventType, PrivacyFields
+from semfed_secure.audit.people import known_as
 from semfed_secure.ids import Digest, RoundId, hex_digest
 from semfed_secure.policy.engine import Decision, Outcome, decide, require
 from semfed_secure.policy.facts import BudgetSnapshot
@@ -15,7 +16,7 @@ from semfed_secure.privacy.parameters import delta_for
 from semfed_secure.units import Mechanism, Period, PrivacyUnit, Relation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from semfed_secure.client.site import Site
     from semfed_secure.policy.facts import Facts
@@ -87,7 +88,14 @@ def ask(site: Site, facts: Facts, *, spent: BudgetState | None, round_id: RoundI
     """
     budget = None if spent is None else BudgetSnapshot(spent.population, spent.delta, spent.spent)
     decision = decide(facts, site.policy, budget, site.clock.now())
-    site.audit.append(_decision_event(site, facts, decision, round_id=round_id, dry_run=dry_run))
+    approvals: list[str] = []
+    if decision.approvals:
+        with site.database.transaction() as tx:
+            approvals = [
+                f"{known_as(tx, approval.approver, randomness=site.randomness)} as {approval.role}"
+                for approval in decision.approvals
+            ]
+    site.audit.append(_decision_event(site, facts, decision, approvals=approvals, round_id=round_id, dry_run=dry_run))
     return decision
 
 
@@ -113,7 +121,15 @@ def privacy_fields(site: Site, state: BudgetState, mechanism: Mechanism) -> Priv
     )
 
 
-def _decision_event(site: Site, facts: Facts, decision: Decision, *, round_id: RoundId | None, dry_run: bool) -> Event:
+def _decision_event(
+    site: Site,
+    facts: Facts,
+    decision: Decision,
+    *,
+    approvals: Sequence[str],
+    round_id: RoundId | None,
+    dry_run: bool,
+) -> Event:
     details: dict[str, object] = {
         "action": str(facts.action),
         "decision": str(decision.outcome),
@@ -121,7 +137,7 @@ def _decision_event(site: Site, facts: Facts, decision: Decision, *, round_id: R
         "facts_digest": _printed(decision.facts_digest),
         "reasons": [f"{reason.code} {reason.message}"[:1000] for reason in decision.reasons][:200],
         "obligations": [f"{obligation.name}={obligation.value}" for obligation in decision.obligations],
-        "approvals": [f"{approval.approver} as {approval.role}" for approval in decision.approvals][:200],
+        "approvals": list(approvals[:200]),
         "dry_run": dry_run,
     }
     if facts.release is not None:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from semfed_secure.audit.events import Event, EventType, parse_entry
+from semfed_secure.audit.people import known_as, names
 from semfed_secure.errors import ConfigurationError
 from semfed_secure.ids import Digest, hex_digest, is_name
-from semfed_secure.policy.approvals import same_person
 from semfed_secure.policy.facts import Approval
 from semfed_secure.storage import log_rows
 
@@ -32,8 +32,8 @@ class Verdicts:
 def record_verdict(site: Site, digest: Digest, *, person: str, role: str, approve: bool) -> int:
     """Write down that ``person`` approves or refuses a prompt set; the number of the entry.
 
-    The entry holds the set's digest, who decided, and which way: nothing of what the review found. It is one entry
-    either way, so the length of the log, which checkpoints show to peers, does not tell which.
+    The entry holds the set's digest, a commitment to who decided, and which way: nothing of what the review found. It
+    is one entry either way, so the length of the log, which checkpoints show to peers, does not tell which.
 
     Raises:
         ConfigurationError: SF105, a name or role that an entry cannot hold.
@@ -43,11 +43,11 @@ def record_verdict(site: Site, digest: Digest, *, person: str, role: str, approv
         raise ConfigurationError("SF105", f"a person's name has 1 to {_LONGEST_NAME} printable characters")
     if not is_name(role):
         raise ConfigurationError("SF105", "a role is named by 1-63 of a-z 0-9 . _ -, as policies name it")
-    return site.audit.append(
-        Event(
+    with site.database.transaction() as tx:
+        event = Event(
             type=EventType.PROMPTS_REVIEWED,
             outcome="success",
-            actor=person,
+            actor=known_as(tx, person, randomness=site.randomness),
             policy_id=site.policy.id,
             policy_digest=hex_digest(site.policy.digest),
             details={
@@ -56,15 +56,17 @@ def record_verdict(site: Site, digest: Digest, *, person: str, role: str, approv
                 "role": role,
             },
         )
-    )
+        return site.audit.append(event, tx)
 
 
 def verdicts_on(tx: Transaction, digest: Digest) -> Verdicts:
     """Everybody's last word on one prompt set.
 
-    A refusal stands until whoever refused approves; an approval as another role is one more, by the same person.
+    A refusal stands until whoever refused approves; an approval as another role is one more, by the same person. Of
+    somebody who was erased, approvals do not count any more, and a refusal stands until anybody approves.
     """
-    roles: dict[str, dict[str, str]] = {}
+    known = names(tx)
+    roles: dict[str, dict[str, None]] = {}
     refusals: dict[str, str] = {}
     printed = hex_digest(digest)
     for row in log_rows.walk_entries(tx):
@@ -73,12 +75,11 @@ def verdicts_on(tx: Transaction, digest: Digest) -> Verdicts:
             continue
         if event.details.get("prompt_set_digest") != printed:
             continue
-        person = same_person(event.actor)
         if event.details.get("decision") == APPROVED:
-            refusals.pop(person, None)
-            roles.setdefault(person, {})[str(event.details.get("role"))] = event.actor
+            refusals = {who: name for who, name in refusals.items() if who != event.actor and who in known}
+            roles.setdefault(event.actor, {})[str(event.details.get("role"))] = None
         else:
-            roles.pop(person, None)
-            refusals[person] = event.actor
-    given = [Approval(role, name) for approved in roles.values() for role, name in approved.items()]
+            roles.pop(event.actor, None)
+            refusals[event.actor] = known.get(event.actor, event.actor)
+    given = [Approval(role, known[who]) for who, approved in roles.items() if who in known for role in approved]
     return Verdicts(tuple(given), tuple(refusals.values()))

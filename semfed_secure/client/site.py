@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from semfed_secure.audit.events import Event, EventType
+from semfed_secure.audit.events import Event, EventType, reason_of
 from semfed_secure.audit.log import AuditLog
 from semfed_secure.client.adapters import AdapterStore
 from semfed_secure.client.pins import (
@@ -234,7 +234,7 @@ def _load_policy(config: SiteConfig, database: Database, audit: AuditLog, actor:
                 outcome="failed",
                 actor=actor,
                 codes=(error.code,),
-                reason=error.message,
+                reason=reason_of(error),
                 details={"file": file},
             )
         )

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
 
-from semfed_secure.audit.events import Event, EventType, PrivacyFields
+from semfed_secure.audit.events import Event, EventType, PrivacyFields, reason_of
 from semfed_secure.client.adapters import Adapter, activate
 from semfed_secure.client.decisions import (
     RELATION,
@@ -286,7 +286,7 @@ def _failed_event(site: Site, run: _Run, error: BaseException) -> Event:
         _run_details(run),
         outcome="denied" if isinstance(error, RefusedError) else "failed",
         codes=() if own is None else (own.code,),
-        reason=f"it ended in {type(error).__name__}" if own is None else own.message,
+        reason=f"it ended in {type(error).__name__}" if own is None else reason_of(own),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from semfed_secure.ids import same_person
 from semfed_secure.policy.document import Act
 from semfed_secure.policy.facts import Action, Approval, Facts
 
@@ -59,11 +60,6 @@ def _given(facts: Facts, policy: EffectivePolicy, act: Act, now: datetime) -> It
     for approval in (*facts.approvals, *written):
         if same_person(approval.approver) != author:
             yield approval
-
-
-def same_person(name: str) -> str:
-    """What two spellings of one person's name have in common: case and blanks do not make two people of one."""
-    return " ".join(name.casefold().split())
 
 
 def seats_filled(required: Mapping[str, int], found: Mapping[str, set[str]]) -> int:

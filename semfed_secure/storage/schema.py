@@ -155,6 +155,9 @@ contribution = Table(
     ),
 )
 
+# Whom a commitment in the log means: what may be erased while the log stays.
+person = Table("person", metadata, _text("commitment", key=True), _blob("salt"), _text("name"))
+
 # -- what must not change unnoticed, and how far a client is ----------------------------------------------
 pin = Table("pin", metadata, _text("name", key=True), _blob("value"))
 progress = Table(

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, inspect, text
 
 from semfed_secure.errors import ConfigurationError, IntegrityError
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest migration; a test compares it with the scripts."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"

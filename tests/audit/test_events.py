@@ -33,7 +33,7 @@ def any_event(draw: st.DrawFn) -> Event:
     """Any event that can be built."""
     kind = draw(st.sampled_from(EventType))
     allowed = DETAILS[kind]
-    keys = draw(st.lists(st.sampled_from(sorted(allowed)), unique=True, max_size=4))
+    keys = draw(st.lists(st.sampled_from(sorted(allowed)), unique=True, max_size=4)) if allowed else []
     return Event(
         type=kind,
         outcome=draw(st.sampled_from(["success", "denied", "failed"])),

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from semfed_secure.audit.events import encode_entry
+from semfed_secure.audit.people import erase, is_commitment
+from semfed_secure.audit.verify import verify_log
 from semfed_secure.client.review import NEAR, read_canaries, review_prompts
 from semfed_secure.client.review_report import document_of, markdown_of, require_report, write_report
 from semfed_secure.client.reviews import record_verdict, verdicts_on
@@ -130,7 +133,8 @@ def test_an_entry_of_a_decision_holds_nothing_of_what_was_found(site: Any) -> No
     number = record_verdict(site, SET.digest, person="Sam Rivera", role="privacy_officer", approve=False)
     (entry,) = site.audit.entries(number, number + 1)
     assert set(entry.event.details) == {"prompt_set_digest", "decision", "role"}
-    assert entry.event.actor == "Sam Rivera"
+    assert is_commitment(entry.event.actor)
+    assert "Sam" not in encode_entry(entry).decode()
 
 
 def test_no_record_is_read_without_the_policy(world: World) -> None:
@@ -160,10 +164,34 @@ def test_the_last_word_of_each_person_counts(site: Any) -> None:
     assert lifted.refused_by == ()
     assert {(one.approver, one.role) for one in lifted.approvals} == {
         ("Kim Ode", "researcher"),
-        ("sam  rivera", "privacy_officer"),
+        ("Sam Rivera", "privacy_officer"),
     }
     with site.database.snapshot() as tx:
         assert verdicts_on(tx, PROMPTS.digest).approvals == ()  # of this set, of no other
+
+
+def test_what_an_erased_person_said_counts_as_nobodys(site: Any) -> None:
+    """Approvals lapse; a refusal stands until anybody approves; the log is the same, and verifies."""
+
+    def stands() -> Any:
+        with site.database.snapshot() as tx:
+            return verdicts_on(tx, SET.digest)
+
+    def say(person: str, *, approve: bool) -> None:
+        record_verdict(site, SET.digest, person=person, role="privacy_officer", approve=approve)
+
+    say("Kim Ode", approve=True)
+    first = erase(site.database, site.audit, "Kim Ode", actor="bay")
+    assert stands().approvals == ()
+    say("Sam Rivera", approve=False)
+    refused_by = erase(site.database, site.audit, "Sam Rivera", actor="bay")
+    assert stands().refused_by == (refused_by,)
+    say("Kim Ode", approve=True)
+    assert (stands().refused_by, [one.approver for one in stands().approvals]) == ((), ["Kim Ode"])
+    verdicts = [entry.event.actor for entry in site.audit.entries(0, 100) if entry.event.type == "prompts.reviewed"]
+    assert verdicts[:2] == [first, refused_by]
+    assert verdicts[2] != first, "one who is back is somebody new"
+    verify_log(site.config.site.state, key=site.keys.record.log_key)
 
 
 def test_an_approval_opens_what_the_policy_keeps_shut_until_then(world: World) -> None:
