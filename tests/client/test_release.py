@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from semfed_secure.audit.events import EventType
+from semfed_secure.audit.people import names
 from semfed_secure.audit.wording import describe
 from semfed_secure.client import decisions, release, screening
 from semfed_secure.client.outputs import Ballots, Outputs, Texts, Votes
@@ -213,8 +214,11 @@ def test_step_4_the_log_names_who_approved(world: World) -> None:
     with world.client(mechanism=UNSAFE, policy=policy) as client:
         client.join("texts").contribute(["fine"] * 6)
         found = [row.event for row in client.site.audit.entries(0, 99) if row.event.details.get("approvals")]
+        with client.site.database.snapshot() as tx:
+            ((person, name),) = names(tx).items()
+        assert name == "Sam Rivera"
         assert [(event.details["action"], event.details["approvals"]) for event in found] == [
-            ("release", ["Sam Rivera as privacy_officer"])
+            ("release", [f"{person} as privacy_officer"])
         ]
 
 
