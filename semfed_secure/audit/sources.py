@@ -149,11 +149,14 @@ class TileSource:
         for tile in self._tiles(None):
             if tile.start + tile.width <= start:
                 continue
-            bundle = self._items(tile)
+            bundle = self._split(tile)
             hashes = self._items(Tile(0, tile.number, tile.width))
-            for position, (body, leaf) in enumerate(zip(bundle, hashes, strict=True), start=tile.start):
+            # A bundle with an entry too few or too many: who reads in order meets the first that is out of place.
+            for position, (body, leaf) in enumerate(zip(bundle, hashes, strict=False), start=tile.start):
                 if position >= start:
                     yield StoredEntry(position, leaf, body)
+            if not bundle or len(bundle) > tile.width:
+                raise damaged_file(tile.path, tile.width, tile.start)
 
     def has_level(self, level: int) -> bool:
         """Every eighth level is stored."""
@@ -188,14 +191,18 @@ class TileSource:
         return tiles.tiles_of(size, level)
 
     def _items(self, tile: Tile) -> list[bytes]:
-        data = self._read(tile.path)
-        try:
-            items = tiles.split_bundle(data) if tile.level is None else tiles.split_hashes(data)
-        except ValueError:
-            items = []
+        items = self._split(tile)
         if len(items) != tile.width:
             raise damaged_file(tile.path, tile.width, tile.start << tiles.TILE_BITS * (tile.level or 0))
         return items
+
+    def _split(self, tile: Tile) -> list[bytes]:
+        data = self._read(tile.path)
+        try:
+            return tiles.split_bundle(data) if tile.level is None else tiles.split_hashes(data)
+        except ValueError as error:
+            index = tile.start << tiles.TILE_BITS * (tile.level or 0)
+            raise damaged_file(tile.path, tile.width, index) from error
 
     def _read(self, name: str) -> bytes:
         try:

@@ -18,6 +18,7 @@ from semfed_secure.audit.sources import database_of, open_source, read_entries
 from semfed_secure.audit.tiles import export_tiles
 from semfed_secure.audit.verify import LogVerdict, verify_log
 from semfed_secure.audit.wording import describe
+from semfed_secure.cli.audit_fsck import fsck
 from semfed_secure.cli.audit_options import (
     KeyOption,
     Place,
@@ -29,8 +30,10 @@ from semfed_secure.cli.audit_options import (
     read_text,
 )
 from semfed_secure.cli.audit_people import erase, people
+from semfed_secure.cli.audit_proof import proof
 from semfed_secure.cli.audit_reconcile import reconcile
 from semfed_secure.cli.audit_timestamp import AUTHORITY_HELP, stamped_checkpoints, timestamp
+from semfed_secure.cli.audit_trust import QuorumOption, WitnessOption, witnesses_of
 from semfed_secure.cli.output import JsonOption, emit, note, table
 from semfed_secure.clock import SystemClock
 from semfed_secure.errors import ConfigurationError
@@ -171,6 +174,8 @@ def export(
 
 app.command()(timestamp)
 app.command()(reconcile)
+app.command()(proof)
+app.command()(fsck)
 app.command()(people)
 app.command()(erase)
 
@@ -223,6 +228,7 @@ def _verdict_document(verdict: LogVerdict) -> dict[str, object]:
         "checkpoints": verdict.checkpoints,
         "cosigned_entries": verdict.cosigned_size,
         "known_checkpoints": verdict.known_checkpoints,
+        "vouched_entries": verdict.vouched_size,
         "first_time": verdict.first_time,
         "last_time": verdict.last_time,
         "clock_steps": list(verdict.clock_steps),
@@ -244,5 +250,7 @@ def _verdict_lines(verdict: LogVerdict) -> Iterator[str]:
         yield f"from {moment(verdict.first_time)} to {moment(verdict.last_time)} UTC"
     if verdict.known_checkpoints:
         yield f"extends all {verdict.known_checkpoints} checkpoints that were known before"
+    if verdict.vouched_size:
+        yield f"witnesses vouch for the first {verdict.vouched_size} entries"
     if verdict.clock_steps:
         yield f"the clock stepped back before entries {', '.join(map(str, verdict.clock_steps[:20]))}"

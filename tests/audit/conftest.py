@@ -12,6 +12,7 @@ from semfed_secure.audit.log import AuditLog
 from semfed_secure.clock import FixedClock
 from semfed_secure.crypto.log_keys import LogSigningKey
 from semfed_secure.storage import Database
+from tests.audit.large_log import write
 from tests.audit.samples import SIZE, START, Site, sample
 
 if TYPE_CHECKING:
@@ -50,6 +51,12 @@ def empty_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def full_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A log of `SIZE` entries as one file, made once and copied for each test."""
     return _made(tmp_path_factory.mktemp("full"), 3, SIZE - 18, 1, 13, 1)
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The export of a log of 600 entries under a key of its own, to be copied and corrupted."""
+    return write(tmp_path_factory.mktemp("small") / "export", size=600)
 
 
 def _made(directory: Path, *batches: int) -> Path:

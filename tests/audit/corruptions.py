@@ -77,6 +77,7 @@ CORRUPTIONS: Mapping[str, Callable[[Path], None]] = MappingProxyType({
     "entry repeated": with_items(lambda entries: [*entries[:40], entries[39], *entries[41:]]),
     "entry inserted twice": with_items(lambda entries: [*entries[:40], entries[39], *entries[40:]]),
     "entries cut": lambda export: last(export, "entries").write_bytes(last(export, "entries").read_bytes()[:-1]),
+    "end cut off": lambda export: last(export, "entries").write_bytes(b"".join(items(last(export, "entries"))[:-1])),
     "bundle dropped": lambda export: bundle(export).unlink(),
     "bundles swapped": lambda export: exchange(bundle(export), bundle(export).with_name("001")),
     "bundle repeated": lambda export: bundle(export).with_name("001").write_bytes(bundle(export).read_bytes()),

@@ -37,12 +37,6 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(tmp_path_factory.mktemp("large") / "export")
 
 
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One of 600, to be copied and corrupted."""
-    return write(tmp_path_factory.mktemp("small") / "export", size=600)
-
-
 def said_by(go: Path, *directories: Path, key: str = KEY.public.encode()) -> tuple[int, list[str]]:
     """Exit status and lines of the Go program; it knows Ed25519 keys alone."""
     done = subprocess.run(

@@ -26,6 +26,8 @@ router = APIRouter(generate_unique_id_function=lambda route: route.name)
 CBOR = "application/cbor"
 TILE = "application/octet-stream"
 TEXT = "text/plain"
+KEEP = "max-age=31536000, immutable"
+"""A tile never changes; a year is the longest that caches are told anything for."""
 _SIZE = Query(ge=0, le=2**63 - 1)
 
 
@@ -63,7 +65,7 @@ def prompts(
 )
 def checkpoint(request: Request) -> PlainTextResponse:
     """The newest signed checkpoint of the server's log, with the cosignatures that witnesses gave it."""
-    return PlainTextResponse(newest_checkpoint(_service(request).context))
+    return PlainTextResponse(newest_checkpoint(_service(request).context), headers={"cache-control": "no-cache"})
 
 
 @router.post(
@@ -116,7 +118,7 @@ def tile(
         data = read_tile(tx, named)
     if data is None:
         raise HTTPException(404)
-    return Response(data, media_type=TILE)
+    return Response(data, media_type=TILE, headers={"cache-control": KEEP})
 
 
 @router.get("/v1/openapi.json", response_class=JSONResponse, tags=["operation"])
