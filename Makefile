@@ -52,9 +52,11 @@ second-opinion: tests/vectors/requirements.txt setup
 SOAK_EXECUTIONS ?= 1000000
 SOAK_SECONDS ?= 7200
 SOAK_KILLS ?= 300
+SOAK_LOG_KILLS ?= 500
 
 soak: setup
 	$(BIN)/python -m tests.soak.run --repeats 10 --kills $(SOAK_KILLS)
+	$(BIN)/python -m tests.soak.log_run --repeats 10 --kills $(SOAK_LOG_KILLS)
 	$(BIN)/python -m tests.fuzz.campaign --each $(SOAK_SECONDS) --runs $(SOAK_EXECUTIONS)
 
 demo: setup
