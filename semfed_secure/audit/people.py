@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING
 
 from semfed_secure.audit.events import Event, EventType
-from semfed_secure.errors import ConfigurationError
+from semfed_secure.errors import ConfigurationError, IntegrityError
 from semfed_secure.ids import same_person
 from semfed_secure.storage.person_rows import PersonRow, delete_person, insert_person, list_persons
 
@@ -39,8 +39,12 @@ def is_commitment(text: str) -> bool:
 
 
 def known_as(tx: Transaction, name: str, *, randomness: Randomness) -> str:
-    """The commitment by which entries mean this person, made when the person first appears in one."""
-    for row in list_persons(tx):
+    """The commitment by which entries mean this person, made when the person first appears in one.
+
+    Raises:
+        IntegrityError: SF531, as `names`.
+    """
+    for row in _people(tx):
         if same_person(row.name) == same_person(name):
             return row.commitment
     salt = randomness.token_bytes(SALT_BYTES)
@@ -50,8 +54,21 @@ def known_as(tx: Transaction, name: str, *, randomness: Randomness) -> str:
 
 
 def names(tx: Transaction) -> Mapping[str, str]:
-    """The names behind commitments, of everybody who was not erased."""
-    return {row.commitment: row.name for row in list_persons(tx)}
+    """The names behind commitments, of everybody who was not erased.
+
+    Guarantee: every name is the one that the commitment was made of; nobody is renamed in the database unnoticed.
+
+    Raises:
+        IntegrityError: SF531, salt and name of a row do not open its commitment.
+    """
+    return {row.commitment: row.name for row in _people(tx)}
+
+
+def _people(tx: Transaction) -> list[PersonRow]:
+    rows = list_persons(tx)
+    if any(commitment(row.name, row.salt) != row.commitment for row in rows):
+        raise IntegrityError("SF531", "a name that the log means was changed in the database")
+    return rows
 
 
 def named(database: Database, audit: AuditLog, *, actor: str) -> Mapping[str, str]:

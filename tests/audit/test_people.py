@@ -7,13 +7,15 @@ import hmac
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import update
 
 from semfed_secure.audit.events import Event, EventType
 from semfed_secure.audit.people import SALT_BYTES, commitment, erase, is_commitment, known_as, named, names
 from semfed_secure.audit.verify import verify_log
 from semfed_secure.clock import SystemRandomness
-from semfed_secure.errors import ConfigurationError
+from semfed_secure.errors import ConfigurationError, IntegrityError
 from semfed_secure.storage.person_rows import list_persons
+from semfed_secure.storage import schema
 
 if TYPE_CHECKING:
     from tests.audit.samples import Site
@@ -46,6 +48,15 @@ def test_one_person_is_one_commitment_and_two_are_two(site: Site) -> None:
     assert reviewed(site) == reviewed(site, " dr  imogen VANTONGEREN")
     assert reviewed(site) != reviewed(site, "Kim Ode")
     assert commitment(NAME, b"\x01" * SALT_BYTES) != commitment(NAME, b"\x02" * SALT_BYTES)
+
+
+def test_nobody_is_renamed_unnoticed(site: Site) -> None:
+    """SF531 for another name or another salt in the row: whose approval it was is not the database's to say."""
+    reviewed(site)
+    for column, value in (("name", "Kim Ode"), ("salt", b"\x01" * SALT_BYTES)):
+        with pytest.raises(IntegrityError, match="SF531"), site.database.transaction() as tx:
+            tx.connection.execute(update(schema.person).values({column: value}))
+            names(tx)
 
 
 def test_names_are_told_after_an_entry_says_so(site: Site) -> None:
