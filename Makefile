@@ -4,7 +4,8 @@
 #   make test        everything that proves it                                      make lint        style and types
 #   make docs        the documentation site, and whether its generated pages are current
 #   make soak        hours of fuzzing and kills; SOAK_EXECUTIONS and SOAK_KILLS say how many
-#   make second-opinion   what other implementations say of our recorded messages (CBOR, COSE, HPKE) and of our log (pymerkle)
+#   make second-opinion   what other implementations say of our recorded messages (CBOR, COSE, HPKE), of our log
+#                    (pymerkle) and of its exports (OCSF, FHIR, PROV, CloudEvents, CEF)
 
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name))))
 VENV ?= .venv
@@ -48,6 +49,8 @@ second-opinion: tests/vectors/requirements.txt setup
 	$(SECOND)/bin/python tests/vectors/second_opinion.py
 	rm -rf $(SECOND)/log && $(BIN)/python -m tests.audit.large_log $(SECOND)/log
 	$(SECOND)/bin/python tests/vectors/second_opinion_log.py $(SECOND)/log
+	rm -rf $(SECOND)/exports && $(BIN)/python -m tests.audit.exporters.write_all $(SECOND)/exports
+	$(SECOND)/bin/python tests/vectors/second_opinion_exports.py $(SECOND)/exports
 
 SOAK_EXECUTIONS ?= 1000000
 SOAK_SECONDS ?= 7200

@@ -114,7 +114,7 @@ DETAILS: Mapping[EventType, Mapping[str, type]] = MappingProxyType({
     EventType.LOG_STOPPED: {"version": str, "role": str},
     EventType.LOG_VERIFIED: _LOG,
     EventType.LOG_COSIGNED: {"origin": str, "size": int, "root": str},
-    EventType.LOG_EXPORTED: _LOG,
+    EventType.LOG_EXPORTED: {"format": str, "destination": str, "first": int, "last": int},
     EventType.LOG_CLOCK_BACK: {"seconds": int, "newest": str},
     EventType.REPORT_CREATED: {"kind": str, "digest": str, "size": int, "root": str},
     EventType.POLICY_LOADED: _POLICY,

@@ -22,7 +22,10 @@ _PHRASES: dict[EventType, tuple[str, str]] = {
         "as a witness vouched for the log of {peer} over {size} entries",
         "as a witness could not hand in that it vouches for the log of {peer} over {size} entries",
     ),
-    EventType.LOG_EXPORTED: ("exported this log ({format})", "could not export this log"),
+    EventType.LOG_EXPORTED: (
+        "exported entries {first} to {last} of this log as {format} ({destination})",
+        "did not finish the export of entries {first} to {last} of this log as {format} ({destination})",
+    ),
     EventType.LOG_CLOCK_BACK: (
         "wrote although its clock stood {seconds} seconds before the newest entry",
         "found its clock {seconds} seconds before the newest entry, of {newest}",

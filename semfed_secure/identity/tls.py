@@ -73,19 +73,20 @@ def server_context(
 
 
 def client_context(
-    own: OwnCertificate | None, *, ca: Path | None, server: str, environ: Mapping[str, str], now: datetime
+    own: OwnCertificate | None, *, ca: Path | None, server: str | None, environ: Mapping[str, str], now: datetime
 ) -> ssl.SSLContext:
     """How a client speaks TLS: it believes ``ca`` alone, or else the authorities of the operating system.
 
     A certificate that names a member must name ``server``. The federation's authority names one in every certificate;
-    that of an institution or of its proxy names the host alone.
+    that of an institution or of its proxy names the host alone. Without ``server`` the host is all that counts.
 
     Raises:
         ConfigurationError: as `server_context`.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # demands a certificate for the very host
     context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.sslsocket_class, context.sslobject_class = _expecting(server)
+    if server is not None:
+        context.sslsocket_class, context.sslobject_class = _expecting(server)
     if ca is None:
         context.load_default_certs()
     else:

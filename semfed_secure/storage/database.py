@@ -102,6 +102,21 @@ class Database:
                 raise
         return database
 
+    @classmethod
+    def kind_of(cls, url_or_path: str | Path) -> DatabaseKind:
+        """Whose an existing database is.
+
+        Raises:
+            ConfigurationError, IntegrityError: as `open_read_only`; ``SF531`` if it does not say whose it is.
+        """
+        with cls.open_read_only(url_or_path) as database, database.snapshot() as tx:
+            found = tx.connection.scalar(select(schema.database_kind.c.kind))
+        kinds: tuple[DatabaseKind, ...] = get_args(DatabaseKind)
+        for kind in kinds:
+            if kind == found:
+                return kind
+        raise IntegrityError("SF531", "the database is damaged: it does not say whose it is")
+
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
         """Write: commit when the block ends, roll back when it raises.
