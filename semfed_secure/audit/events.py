@@ -39,6 +39,7 @@ _PATH = re.compile(
 )
 _FRAME_BYTES = 2 * 1024  # room for number, time and writer around the event
 _SENTENCE_LENGTH = 1_000
+_SMALL: dict[str, bool] = {"is small": True}  # says of an event that its entry is too short to be too large
 _MAX_ITEMS = 200
 
 
@@ -169,8 +170,10 @@ class Event(_Document):
         return {key: _clean(key, value, allowed[key]) for key, value in details.items()}
 
     @model_validator(mode="after")
-    def _check_size(self) -> Self:
-        if self.details and len(self.model_dump_json().encode()) > MAX_ENTRY_BYTES - _FRAME_BYTES:
+    def _check_size(self, info: ValidationInfo) -> Self:
+        if info.context is _SMALL or not self.details:
+            return self
+        if len(self.model_dump_json().encode()) > MAX_ENTRY_BYTES - _FRAME_BYTES:
             raise ValueError(f"an event has at most {MAX_ENTRY_BYTES - _FRAME_BYTES} bytes")
         return self
 
@@ -259,7 +262,8 @@ def parse_entry(body: bytes) -> Entry:
     try:
         fields = json.loads(body.decode())
         version, seq, time, writer = (fields.pop(name) for name in ("v", "seq", "time", "writer"))
-        entry = Entry(seq, time, check_writer(writer), Event.model_validate(fields))
+        context = _SMALL if len(body) < MAX_ENTRY_BYTES - 2 * _FRAME_BYTES else None
+        entry = Entry(seq, time, check_writer(writer), Event.model_validate(fields, context=context))
         sound = version == FORMAT and type(seq) is int and seq >= 0 and _TIME.match(time) and entry.at
         if sound and encode_entry(entry) == body:
             return entry

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from semfed_secure.errors import IntegrityError
 
 if TYPE_CHECKING:
-    from semfed_secure.audit.events import Entry
+    from semfed_secure.audit.events import EventType
 
 
 def _entries(first: int, last: int) -> str:
@@ -99,10 +99,9 @@ def forked(size: int, **fields: int) -> IntegrityError:
     return IntegrityError("SF505", message, size=size, **fields)
 
 
-def told_twice(entry: Entry) -> IntegrityError:
+def told_twice(index: int, kind: EventType, round_id: str | None) -> IntegrityError:
     """``SF506``: one round has two openings, lists or results."""
-    event, index = entry.event, entry.seq
-    message = f"entry {index} is a second {event.type} of {event.round_id}: what members were shown may differ"
+    message = f"entry {index} is a second {kind} of {round_id}: what members were shown may differ"
     return IntegrityError("SF506", message, index=index)
 
 

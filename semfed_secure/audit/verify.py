@@ -5,17 +5,19 @@ Every finding is a sentence for a reader who does not know how the log works: wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
-from semfed_secure.audit import findings, merkle
-from semfed_secure.audit.events import Entry, EventType, parse_entry
+from semfed_secure.audit import findings, merkle, reading
+from semfed_secure.audit.events import Entry, EventType
 from semfed_secure.audit.marks import Marks
 from semfed_secure.audit.merkle import Frontier
 from semfed_secure.audit.misplaced import misplaced
 from semfed_secure.audit.notes import Checkpoint, verify_checkpoint
-from semfed_secure.audit.sources import LogSource, StoredHead, open_source
+from semfed_secure.audit.reading import Brief, Read
+from semfed_secure.audit.sources import LogSource, StoredEntry, StoredHead, open_source
 from semfed_secure.audit.vouched import NOBODY, Witnesses
 from semfed_secure.crypto.log_keys import LogVerificationKey
 from semfed_secure.errors import ConfigurationError, IntegrityError, PeerError
@@ -27,6 +29,7 @@ ONCE = frozenset({EventType.ROUND_OPENED, EventType.COMMITMENTS_CLOSED, EventTyp
 """What happens once in a round: a second such entry means that members were shown different things."""
 Visit = Callable[[Entry], None]
 """Called with each entry once its own content has been checked; the log as a whole has not been yet."""
+_Reader = Callable[[Iterable[StoredEntry]], Iterator[Read]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,7 @@ def verify_log(
     known: Sequence[str] = (),
     witnesses: Witnesses = NOBODY,
     visit: Visit | None = None,
+    processes: int = 1,
 ) -> LogVerdict:
     """Accept only a log that is whole, in order, unchanged and signed.
 
@@ -87,6 +91,8 @@ def verify_log(
             history, which a log alone cannot show.
         witnesses: Who must vouch for it: a log that was written again as a whole, under its own key, lacks them.
         visit: Called with every entry on the way.
+        processes: How many processes may read entries of a large log, if nobody visits them; they begin by importing
+            the caller's main module.
 
     Raises:
         IntegrityError: As `semfed_secure.audit.findings` has it, a code for each way of tampering; ``SF531`` for a
@@ -94,7 +100,7 @@ def verify_log(
         ConfigurationError: There is no log to read at ``place``.
     """
     with open_source(place) as source:
-        return verify_source(source, key=key, known=known, witnesses=witnesses, visit=visit)
+        return verify_source(source, key=key, known=known, witnesses=witnesses, visit=visit, processes=processes)
 
 
 def verify_source(
@@ -104,6 +110,7 @@ def verify_source(
     known: Sequence[str] = (),
     witnesses: Witnesses = NOBODY,
     visit: Visit | None = None,
+    processes: int = 1,
 ) -> LogVerdict:
     """`verify_log` of a log that is open already, so that what is read beside it is of the same moment."""
     head = source.head()
@@ -116,7 +123,9 @@ def verify_source(
     cosigned = marks.cosigned_size(newest.checkpoint.size)
     for note in known:
         marks.add_known(note)
-    walk = _walk(source, newest.checkpoint, head, marks, visit)
+    helped = newest.checkpoint.size >= reading.WORTHWHILE
+    reader = partial(reading.read_in_order, processes=processes if helped else 1, visit=visit)
+    walk = _walk(source, newest.checkpoint, head, marks, reader)
     return LogVerdict(
         origin=owner.name,
         size=newest.checkpoint.size,
@@ -164,20 +173,20 @@ class _Walk:
     clock_steps: list[int] = field(default_factory=list)
     writers: dict[str, None] = field(default_factory=dict)
     told: set[tuple[EventType, str | None]] = field(default_factory=set)
-    again: Entry | None = None
+    again: Brief | None = None
     agreed: int = 0
     disputed: int | None = None
     doubt: tuple[int, int] | None = None
 
-    def note(self, entry: Entry) -> None:
+    def note(self, entry: Brief) -> None:
         """Take down when and by whom; the one form of a time sorts as text."""
         if self.last_time is not None and entry.time < self.last_time:
             self.clock_steps.append(entry.seq)
         self.first_time = self.first_time or entry.time
         self.last_time = entry.time
         self.writers[entry.writer] = None
-        if entry.event.type in ONCE:
-            said = entry.event.type, entry.event.round_id
+        if entry.type in ONCE:
+            said = entry.type, entry.round_id
             self.again = self.again or (entry if said in self.told else None)
             self.told.add(said)
 
@@ -196,15 +205,13 @@ class _Walk:
             self.disputed = self.frontier.size
 
 
-def _walk(source: LogSource, newest: Checkpoint, head: StoredHead, marks: Marks, visit: Visit | None) -> _Walk:
+def _walk(source: LogSource, newest: Checkpoint, head: StoredHead, marks: Marks, reader: _Reader) -> _Walk:
     walk = _Walk()
     stored = _StoredTree(source)
     walk.compare(marks.roots)
     try:
-        for entry, leaf, fits in _entries(source, newest.size):
+        for entry, leaf, fits in _entries(source, newest.size, reader):
             walk.note(entry)
-            if visit is not None:
-                visit(entry)
             if not fits:
                 walk.doubts(entry.seq, entry.seq)
             for (level, position), value in walk.frontier.add(leaf):
@@ -227,7 +234,7 @@ def _judge(walk: _Walk, newest: Checkpoint, largest: int) -> None:
     if largest > newest.size:
         raise findings.set_back(largest, newest.size)
     if walk.again is not None:
-        raise findings.told_twice(walk.again)
+        raise findings.told_twice(walk.again.seq, walk.again.type, walk.again.round_id)
 
 
 def _judge_derived(walk: _Walk, newest: Checkpoint, head: StoredHead, stored: _StoredTree) -> None:
@@ -255,30 +262,24 @@ def _changed(doubt: tuple[int, int]) -> IntegrityError:
     return findings.changed(first, last, whose if first == last else "they do not match the fingerprint over them")
 
 
-def _entries(source: LogSource, size: int) -> Iterator[tuple[Entry, bytes, bool]]:
+def _entries(source: LogSource, size: int, reader: _Reader) -> Iterator[tuple[Brief, bytes, bool]]:
     """Each entry with its recomputed hash, and whether the stored one is the same, after checking place and content."""
     expected = 0
-    for stored in source.entries():
+    for stored, brief in reader(source.entries()):
         if stored.position != expected:
             raise findings.dropped(expected, stored.position - 1, size)
         if expected >= size:
             raise findings.unsigned(expected)
         leaf = merkle.leaf_hash(stored.body)
         fits = leaf == stored.leaf_hash
-        yield _parse(source, stored.body, expected, fits=fits), leaf, fits
+        if brief is None:
+            raise findings.foreign(expected) if fits else _changed((expected, expected))
+        if brief.seq != expected:
+            raise misplaced(source, expected, brief.seq)
+        yield brief, leaf, fits
         expected += 1
     if expected < size:
         raise findings.cut_off(expected, size)
-
-
-def _parse(source: LogSource, body: bytes, expected: int, *, fits: bool) -> Entry:
-    try:
-        entry = parse_entry(body)
-    except IntegrityError as error:
-        raise (findings.foreign(expected) if fits else _changed((expected, expected))) from error
-    if entry.seq != expected:
-        raise misplaced(source, expected, entry.seq)
-    return entry
 
 
 class _StoredTree:
