@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _WIDTH, _HEIGHT = 720, 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 24, 28, 34
+_MOST_DOTS = 500  # of more, the staircase alone can be read
 _GRID_LINES = 4  # at least; more where round numbers want it
 
 
@@ -64,7 +65,7 @@ def budget_chart(points: list[Point], *, before: Decimal, limit: Decimal | None,
         *_grid(scale),
         _staircase(scale, points, float(before)),
         *_budget_line(scale, limit),
-        *_dots(scale, points),
+        *(_dots(scale, points) if len(points) <= _MOST_DOTS else ()),
     ]
     return element(
         "svg",

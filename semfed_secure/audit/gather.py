@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from semfed_secure.audit.events import Entry, EventType, PrivacyFields, parse_entry
 from semfed_secure.audit.sources import open_source
 from semfed_secure.audit.verify import LogVerdict, verify_log
+from semfed_secure.audit.vouched import NOBODY, Witnesses
 from semfed_secure.clock import to_iso
 from semfed_secure.errors import IntegrityError
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+ROWS = 5_000
+"""How many entries of a kind a report shows, the last ones: a page that opens and prints, however long the log is."""
+
+V = TypeVar("V")
 Account: TypeAlias = tuple[str, str, str]
 """Population, privacy unit and relation: one account of the ledger."""
 
@@ -26,6 +31,20 @@ _ROUNDS = frozenset({EventType.ROUND_OPENED, EventType.ROUND_CLOSED, EventType.R
 _POLICY = frozenset({EventType.POLICY_LOADED, EventType.POLICY_REJECTED})
 _TRUST = frozenset(kind for kind in EventType if kind.startswith(("key.", "member.", "roster.")))
 _DELIVERY = frozenset({EventType.BUNDLE_SENT, EventType.RECEIPT_RECEIVED})
+
+
+class Kept(deque[Entry]):
+    """The last `ROWS` entries of a kind, and in ``total`` how many there were."""
+
+    def __init__(self) -> None:
+        """Nothing yet."""
+        super().__init__(maxlen=ROWS)
+        self.total = 0
+
+    def append(self, entry: Entry) -> None:
+        """One more."""
+        self.total += 1
+        super().append(entry)
 
 
 @dataclass(slots=True)
@@ -39,7 +58,7 @@ class Spending:
     """
 
     before: PrivacyFields | None = None
-    entries: list[Entry] = field(default_factory=list)
+    entries: Kept = field(default_factory=Kept)
     limit: str | None = None
 
     @property
@@ -62,6 +81,7 @@ class Gathered:
         unreadable: Entries that are not ours, of a log that does not verify.
         total: Entries of the whole log that were read.
         approvals: By round, the approvals under which the policy permitted its release.
+        versions: By digest, the version of each policy that the log says was loaded.
     """
 
     since: datetime | None
@@ -71,16 +91,18 @@ class Gathered:
     claimed: str | None = None
     unreadable: int = 0
     total: int = 0
-    timeline: list[Entry] = field(default_factory=list)
-    releases: list[Entry] = field(default_factory=list)
-    received: list[Entry] = field(default_factory=list)
-    rounds: list[Entry] = field(default_factory=list)
+    timeline: Kept = field(default_factory=Kept)
+    releases: Kept = field(default_factory=Kept)
+    received: Kept = field(default_factory=Kept)
+    rounds: Kept = field(default_factory=Kept)
     published: dict[str, Entry] = field(default_factory=dict)
-    refusals: list[Entry] = field(default_factory=list)
+    refusals: Kept = field(default_factory=Kept)
     policies: list[Entry] = field(default_factory=list)
-    trust: list[Entry] = field(default_factory=list)
+    trust: Kept = field(default_factory=Kept)
+    cosigned: Kept = field(default_factory=Kept)
     delivery: dict[str, list[Entry]] = field(default_factory=dict)
     approvals: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
     accounts: dict[Account, Spending] = field(default_factory=dict)
     outcomes: Counter[str] = field(default_factory=Counter)
 
@@ -96,7 +118,7 @@ class Gathered:
             self._charge(entry, event.privacy, early=early)
         approvals = event.details.get("approvals")
         if approvals and event.details.get("action") == "release" and event.details.get("dry_run") is not True:
-            self.approvals[event.round_id or ""] = tuple(approvals)
+            _put(self.approvals, event.round_id or "", tuple(approvals))
         if event.type in _POLICY:
             self._policy(entry, early=early)
         if event.type in _TRUST and event.round_id is None and not early:  # every round has a key: the log lists those
@@ -116,13 +138,16 @@ class Gathered:
         elif event.type in _ROUNDS:
             self.rounds.append(entry)
         elif event.type is EventType.CONSENSUS_PUBLISHED and event.round_id is not None:
-            self.published[event.round_id] = entry
+            _put(self.published, event.round_id, entry)
+        elif event.type is EventType.LOG_COSIGNED:
+            self.cosigned.append(entry)
         if event.outcome != "success":
             self.refusals.append(entry)
 
     def _deliver(self, entry: Entry) -> None:
         if entry.event.type in _DELIVERY and entry.event.bundle_digest is not None:
-            self.delivery.setdefault(entry.event.bundle_digest, []).append(entry)
+            told = self.delivery.pop(entry.event.bundle_digest, [])
+            _put(self.delivery, entry.event.bundle_digest, [*told[-1:], entry])
 
     def _charge(self, entry: Entry, privacy: PrivacyFields, *, early: bool) -> None:
         key = privacy.population, privacy.unit, privacy.relation
@@ -136,21 +161,39 @@ class Gathered:
             spending.entries.append(entry)
 
     def _policy(self, entry: Entry, *, early: bool) -> None:
+        if entry.event.policy_digest is not None and entry.event.outcome == "success":
+            self.versions[entry.event.policy_digest] = str(entry.event.details.get("version", "not stated"))
         if early:  # only the last one of each policy was still in force when the period began
             same = entry.event.policy_id
             self.policies = [other for other in self.policies if other.event.policy_id != same]
         self.policies.append(entry)
 
 
-def gather(place: str | Path, *, since: datetime | None, until: datetime | None, key: str | None) -> Gathered:
+def _put(kept: dict[str, V], name: str, value: V) -> None:
+    """Remember a value; of more than a report shows, the oldest are forgotten."""
+    kept[name] = value
+    if len(kept) > 2 * ROWS:  # a bundle may be answered after some more were released
+        del kept[next(iter(kept))]
+
+
+def gather(
+    place: str | Path,
+    *,
+    since: datetime | None,
+    until: datetime | None,
+    key: str | None,
+    witnesses: Witnesses = NOBODY,
+) -> Gathered:
     """Verify a log and sort the entries of a period; of a damaged log, whatever of it can still be read.
+
+    What is kept in memory does not grow with the log beyond `ROWS` of each kind.
 
     Raises:
         ConfigurationError: There is no log to read at ``place``.
     """
     gathered = Gathered(since, until)
     try:
-        gathered.verdict = verify_log(place, key=key, visit=gathered.add)
+        gathered.verdict = verify_log(place, key=key, witnesses=witnesses, visit=gathered.add)
     except IntegrityError as failure:
         gathered = Gathered(since, until, failure=failure)
         for entry in _readable(place, gathered):

@@ -20,14 +20,17 @@ from semfed_secure.audit.report_tables import (
     section,
     timeline_section,
     trust_section,
+    witnesses_section,
 )
+from semfed_secure.audit.vouched import NOBODY, Witnesses
 from semfed_secure.audit.wording import left, spent
-from semfed_secure.clock import to_iso
 from semfed_secure.ids import hex_digest, sha256
 
 if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
+
+    from semfed_secure.audit.verify import LogVerdict
 
 
 def render_report(
@@ -36,7 +39,7 @@ def render_report(
     since: datetime | None = None,
     until: datetime | None = None,
     key: str | None = None,
-    created: datetime | None = None,
+    witnesses: Witnesses = NOBODY,
 ) -> str:
     """A report of a log over a period as one HTML page.
 
@@ -49,17 +52,17 @@ def render_report(
         since: First instant of the period, aware; the beginning of the log if omitted.
         until: First instant after the period, aware; the end of the log if omitted.
         key: The log's verification key from a source other than the log.
-        created: Printed as the time of the report.
+        witnesses: Who must vouch for the log.
 
     Raises:
         ConfigurationError: There is no log to read at ``place``. A log that does not verify is no error here: its
             report says so.
     """
-    return render(gather(place, since=since, until=until, key=key), created=created)
+    return render(gather(place, since=since, until=until, key=key, witnesses=witnesses))
 
 
-def render(gathered: Gathered, *, created: datetime | None = None) -> str:
-    """The page of `render_report` about what was gathered already."""
+def render(gathered: Gathered) -> str:
+    """The page of `render_report` about what was gathered already: the same log and period give the same bytes."""
     title = "Audit report" if gathered.verdict is None else f"Audit report of {gathered.verdict.origin}"
     sections = [
         _integrity(gathered),
@@ -71,15 +74,15 @@ def render(gathered: Gathered, *, created: datetime | None = None) -> str:
         refusals_section(gathered),
         policies_section(gathered),
         trust_section(gathered),
+        witnesses_section(gathered),
         timeline_section(gathered),
         _check_it(gathered),
     ]
     shown = [part for part in sections if part is not None]
-    return _page(title, period_text(gathered.since, gathered.until), created, shown)
+    return _page(title, period_text(gathered.since, gathered.until), shown)
 
 
-def _page(title: str, period: str, created: datetime | None, sections: list[tuple[str, str, Html]]) -> str:
-    when = "" if created is None else f" Created {moment(to_iso(created))}."
+def _page(title: str, period: str, sections: list[tuple[str, str, Html]]) -> str:
     head = element(
         "head",
         element("meta", charset="utf-8"),
@@ -97,7 +100,7 @@ def _page(title: str, period: str, created: datetime | None, sections: list[tupl
             "header",
             element("p", "semfed-secure · audit report", class_="kind"),
             element("h1", title),
-            element("p", f"Period: {period}. All times are UTC.{when}", class_="soft"),
+            element("p", f"Period: {period}. All times are UTC.", class_="soft"),
         ),
         element("nav", element("ol", *links), aria_label="Sections of this report"),
         element("main", *(html for _, _, html in sections), id="report"),
@@ -151,6 +154,7 @@ def _integrity(gathered: Gathered) -> tuple[str, str, Html]:
         ("Key", join(element("code", hex_digest(sha256(verdict.verification_key.encode()))), f" {key}")),
         ("Signed checkpoints verified", str(verdict.checkpoints)),
         ("Post-quantum signature", _reach(verdict.cosigned_size, verdict.size)),
+        ("Witnesses", _vouched(verdict)),
         ("Clock", _clock(verdict.clock_steps)),
     ]
     facts = [element("tr", element("th", name, scope="row"), element("td", value)) for name, value in rows]
@@ -169,6 +173,12 @@ def _reach(cosigned: int, size: int) -> str:
     return f"{covered}; it follows after 256 entries, or when a checkpoint is handed out. Ed25519 covers all"
 
 
+def _vouched(verdict: LogVerdict) -> str:
+    if not verdict.vouched_size:
+        return "none was asked: give the keys of witnesses to the report, and it says how far they vouch for the log"
+    return f"vouch for the first {verdict.vouched_size} of {verdict.size} entries"
+
+
 def _clock(steps: tuple[int, ...]) -> str:
     if not steps:
         return "never stepped back"
@@ -177,12 +187,12 @@ def _clock(steps: tuple[int, ...]) -> str:
 
 
 def _summary(gathered: Gathered) -> tuple[str, str, Html]:
-    figures: list[tuple[str, str]] = [("entries in the period", str(len(gathered.timeline)))]
+    figures: list[tuple[str, str]] = [("entries in the period", str(gathered.timeline.total))]
     if gathered.rounds or gathered.received:
         opened = sum(entry.event.type is EventType.ROUND_OPENED for entry in gathered.rounds)
-        figures += [("rounds opened", str(opened)), ("contributions received", str(len(gathered.received)))]
+        figures += [("rounds opened", str(opened)), ("contributions received", str(gathered.received.total))]
     else:
-        figures += [("releases", str(len(gathered.releases)))]
+        figures += [("releases", str(gathered.releases.total))]
     figures += [("denied on purpose", str(gathered.outcomes["denied"])), ("failed", str(gathered.outcomes["failed"]))]
     for (population, _, _), spending in sorted(gathered.accounts.items(), key=lambda item: item[0]):
         budget = "" if spending.limit is None else f" of {left(spending.limit)}"

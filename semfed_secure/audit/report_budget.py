@@ -6,9 +6,9 @@ from decimal import Decimal
 
 from semfed_secure.audit.chart import Point, budget_chart
 from semfed_secure.audit.events import Entry, EventType
-from semfed_secure.audit.gather import Account, Gathered, Spending, moment
+from semfed_secure.audit.gather import Account, Gathered, Kept, Spending, moment
 from semfed_secure.audit.markup import Child, Html, element
-from semfed_secure.audit.report_tables import ENTRY, TIME, Section, section, table
+from semfed_secure.audit.report_tables import ENTRY, TIME, Section, caption_of, section, table
 from semfed_secure.audit.wording import left, spent
 
 
@@ -50,7 +50,7 @@ def _account(number: int, account: Account, spending: Spending) -> Html:
     )
 
 
-def _table(population: str, entries: list[Entry]) -> Html:
+def _table(population: str, entries: Kept) -> Html:
     if not entries:
         return element("p", "Nothing was charged in this period.")
     columns = [
@@ -64,7 +64,9 @@ def _table(population: str, entries: list[Entry]) -> Html:
         ("Left ε", "number"),
         ("Outcome", ""),
     ]
-    return table(f"Charges on the budget of {population}", columns, [_row(entry) for entry in entries])
+    return table(
+        caption_of(f"Charges on the budget of {population}", entries), columns, [_row(entry) for entry in entries]
+    )
 
 
 def _row(entry: Entry) -> list[Child]:

@@ -5,15 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 from semfed_secure.audit.events import Entry, Event, EventType
-from semfed_secure.audit.gather import Gathered, moment
+from semfed_secure.audit.gather import Gathered, Kept, moment
 from semfed_secure.audit.markup import Child, Html, element, join
-from semfed_secure.audit.wording import describe, explain_code, spent
+from semfed_secure.audit.wording import describe, explain_code, shortened, spent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-TIMELINE_ROWS = 5_000
-"""A page that a browser opens and a printer prints; `semfed audit list` shows the rest."""
 
 Section: TypeAlias = tuple[str, str, Html]
 """Anchor, heading and content."""
@@ -47,6 +44,13 @@ def table(caption: str, columns: Sequence[Column], rows: Iterable[Sequence[Child
     return element("div", whole, class_="wide", tabindex=0, role="region", aria_label=caption)
 
 
+def caption_of(text: str, kept: Kept) -> str:
+    """The caption of a table of ``kept``, which says how many there are if not all are shown."""
+    if len(kept) == kept.total:
+        return text
+    return f"{text}: the last {len(kept)} of {kept.total}. A shorter period shows all; so does `semfed audit list`"
+
+
 def releases_section(gathered: Gathered) -> Section | None:
     """What left the site, to whom, under which policy, at what privacy cost, and what the receiver answered."""
     if not gathered.releases:
@@ -61,13 +65,13 @@ def releases_section(gathered: Gathered) -> Section | None:
             entry.event.round_id,
             entry.event.peer,
             _what(entry.event),
-            _policy(entry.event, gathered.approvals.get(entry.event.round_id or "", ())),
+            _policy(entry.event, gathered),
             _privacy(entry.event),
             _answer(gathered.delivery.get(entry.event.bundle_digest or "", [])),
         ]
         for entry in gathered.releases
     ]
-    caption = "Every bundle of outputs that left the site"
+    caption = caption_of("Every bundle of outputs that left the site", gathered.releases)
     return section("releases", "Releases", table(caption, columns, rows))
 
 
@@ -88,7 +92,8 @@ def received_section(gathered: Gathered) -> Section | None:
         ]
         for entry in gathered.received
     ]
-    caption = "Every contribution that a member could be held to, with this server's answer"
+    said = "Every contribution that a member could be held to, with this server's answer"
+    caption = caption_of(said, gathered.received)
     return section("received", "Contributions received", table(caption, columns, rows))
 
 
@@ -101,7 +106,8 @@ def rounds_section(gathered: Gathered) -> Section | None:
     for entry in gathered.rounds:
         rounds.setdefault(entry.event.round_id or "not named", []).append(entry)
     rows = [_round(name, entries, gathered.published.get(name)) for name, entries in rounds.items()]
-    return section("rounds", "Rounds", table("Every round that was opened, closed or given up", columns, rows))
+    caption = caption_of("Every round that was opened, closed or given up", gathered.rounds)
+    return section("rounds", "Rounds", table(caption, columns, rows))
 
 
 def refusals_section(gathered: Gathered) -> Section:
@@ -120,7 +126,9 @@ def refusals_section(gathered: Gathered) -> Section:
         ]
         for entry in gathered.refusals
     ]
-    caption = "Everything that was denied on purpose or failed; a denied act did not happen"
+    caption = caption_of(
+        "Everything that was denied on purpose or failed; a denied act did not happen", gathered.refusals
+    )
     return section("refusals", "Refusals", table(caption, columns, rows))
 
 
@@ -155,15 +163,33 @@ def trust_section(gathered: Gathered) -> Section:
         [str(entry.seq), moment(entry.time), describe(entry.event), entry.event.target, _identifiers(entry.event)]
         for entry in gathered.trust
     ]
-    return section("trust", "Keys and members", table("Keys, members and rosters", columns, rows))
+    caption = caption_of("Keys, members and rosters", gathered.trust)
+    return section("trust", "Keys and members", table(caption, columns, rows))
+
+
+def witnesses_section(gathered: Gathered) -> Section | None:
+    """Whose logs this member vouched for as a witness."""
+    if not gathered.cosigned:
+        return None
+    columns = [ENTRY, TIME, ("Log of", ""), ("Entries", "number"), ("Root of the tree", ""), ("Outcome", "")]
+    rows = [
+        [
+            str(entry.seq),
+            moment(entry.time),
+            entry.event.peer,
+            str(entry.event.details.get("size", "")),
+            _code(entry.event.details.get("root")),
+            _outcome(entry.event, yes="vouched for"),
+        ]
+        for entry in gathered.cosigned
+    ]
+    caption = caption_of("Checkpoints of other logs that this member cosigned", gathered.cosigned)
+    return section("witnesses", "Vouched for as a witness", table(caption, columns, rows))
 
 
 def timeline_section(gathered: Gathered) -> Section:
     """Every entry of the period as one sentence."""
-    shown = gathered.timeline[-TIMELINE_ROWS:]
-    caption = "Every entry of the period in order"
-    if len(shown) < len(gathered.timeline):
-        caption = f"The last {len(shown)} of {len(gathered.timeline)} entries; `semfed audit list` shows them all"
+    caption = caption_of("Every entry of the period in order", gathered.timeline)
     columns = [ENTRY, TIME, ("Event", ""), ("Outcome", ""), ("In words", "")]
     rows = [
         [
@@ -173,7 +199,7 @@ def timeline_section(gathered: Gathered) -> Section:
             _outcome(entry.event),
             describe(entry.event),
         ]
-        for entry in shown
+        for entry in gathered.timeline
     ]
     return section("timeline", "Timeline", table(caption, columns, rows))
 
@@ -204,14 +230,16 @@ def _what(event: Event) -> str:
     return ", ".join(parts)
 
 
-def _policy(event: Event, approvals: Sequence[str]) -> Html:
-    """The policy that permitted a release, and who approved it where the policy wanted that."""
-    approved = [element("div", f"approved by {approval}") for approval in approvals]
+def _policy(event: Event, gathered: Gathered) -> Html:
+    """The policy that permitted a release in its version, and who approved it where the policy wanted that."""
+    given = gathered.approvals.get(event.round_id or "", ())
+    approved = [element("div", f"approved by {shortened(one)}", title=one) for one in given]
     digest = event.policy_digest
     if digest is None:
         return join(event.policy_id, *approved)
+    version = f" version {gathered.versions[digest]}" if digest in gathered.versions else ""
     short = element("code", f"{digest[:_SHORT_DIGEST]}\N{HORIZONTAL ELLIPSIS}", title=digest, class_="short")
-    return join(event.policy_id, element("br"), short, *approved)
+    return join(event.policy_id, version, element("br"), short, *approved)
 
 
 def _privacy(event: Event) -> Child:

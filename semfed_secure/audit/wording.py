@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import ROUND_DOWN, ROUND_UP, Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from semfed_secure.errors import CATALOGUE
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_PERSON = re.compile(r"(person:[0-9a-f]{12})[0-9a-f]{52}")
 _PLACES = Decimal("0.0001")
 
 # For each type what the actor did, and what it could not or was not allowed to do. Braces name fields and details.
@@ -157,7 +159,12 @@ def describe(event: Event) -> str:
     trial = ", asked only to see the answer" if event.details.get("dry_run") is True else ""
     given = ", ".join(event.details.get("approvals", ()))
     approved = f", approved by {given}" if given else ""
-    return f"{event.actor} {phrase}{round_}{approved}{trial}"
+    return shortened(f"{event.actor} {phrase}{round_}{approved}{trial}")
+
+
+def shortened(text: str) -> str:
+    """``text`` with the beginning of each commitment to a person, for reading; the entry has it in full."""
+    return _PERSON.sub(lambda found: f"{found[1]}\N{HORIZONTAL ELLIPSIS}", text)
 
 
 def _phrase(event: Event) -> str:
