@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import base64
+import hashlib
 import importlib.util
 import json
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from semfed_secure.audit import notes
 from semfed_secure.audit.proofs import make_proof
@@ -150,3 +152,36 @@ def test_reading_changes_nothing(full: Site, tmp_path: Path) -> None:
     assert independently(copy, "--key", full.vkey)[0] == 0
     assert copy.read_bytes() == full.path.read_bytes()
     assert len(bodies_of(full)) == SIZE
+
+
+def test_without_ml_dsa_it_says_what_it_cannot_check(
+    script: ModuleType, full: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An older `cryptography`: the Ed25519 signature decides, the other one is named, and no witness counts by it."""
+    keys, witnesses = script.read_keys([full.vkey]), script.read_keys([WITNESS.public.encode()])
+    tree = notes.parse_checkpoint(notes.parse_note(note := full.log.checkpoint()).text)
+    note += notes.cosign(tree, WITNESS, at=1).line
+    assert script.read_checkpoint(note, keys, witnesses, "it").vouching == {WITNESS.name}
+    monkeypatch.setattr(script, "MLDSA44PublicKey", None)
+    assert script.read_checkpoint(note, keys, witnesses, "it").vouching == set()
+    assert f"not checked: a signature of {full.key.name} under it" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="not signed by the log's Ed25519 key"):
+        script.read_checkpoint(note, keys[1:], witnesses, "it")
+
+
+def test_witnesses_of_others_sign_with_ed25519(script: ModuleType, full: Site) -> None:
+    """The first form of the cosignature standard, which the public witness network speaks."""
+    private = Ed25519PrivateKey.from_private_bytes(b"\x09" * 32)
+    raw = b"\x04" + private.public_key().public_bytes_raw()
+    name, text = "witness.example/w1", notes.parse_note(full.log.checkpoint()).text
+    key_id = hashlib.sha256(name.encode() + b"\n" + raw).digest()[:4]
+    witness = script.read_keys([f"{name}+{key_id.hex()}+{base64.b64encode(raw).decode()}"])
+    for stated, vouching in ((1_770_000_000, {name}), (1_770_000_001, None)):
+        signature = private.sign(f"cosignature/v1\ntime 1770000000\n{text}".encode())
+        line = notes.NoteSignature(name, key_id, stated.to_bytes(8, "big") + signature).line
+        note = full.log.checkpoint() + line
+        if vouching is None:
+            with pytest.raises(ValueError, match="is not good"):
+                script.read_checkpoint(note, script.read_keys([full.vkey]), witness, "it")
+        else:
+            assert script.read_checkpoint(note, script.read_keys([full.vkey]), witness, "it").vouching == vouching
