@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from semfed_secure.audit.events import FORMAT
-from semfed_secure.audit.exporters.record import PLAIN, PRODUCT
+from semfed_secure.audit.exporters.record import PLAIN, PRODUCT, readable
 from semfed_secure.audit.wording import describe
 from semfed_secure.clock import to_ms
 
@@ -53,20 +53,16 @@ def encode(record: Record) -> str:
 
 def header(text: str) -> str:
     """A part of the header: no line ends, and pipes and backslashes escaped."""
-    return _on_one_line(text, "\n\r").replace("\\", "\\\\").replace("|", "\\|")
+    plain = readable(text.replace("\n", " ").replace("\r", " "))
+    return plain.replace("\\", "\\\\").replace("|", "\\|")
 
 
 def value_of(text: str) -> str:
     """A value of the extension: line ends, equals signs and backslashes escaped."""
     plain = text.replace("\\", "\\\\").replace("=", "\\=").replace("\n", "\\n").replace("\r", "\\r")
-    return _on_one_line(plain, "")
+    return readable(plain)
 
 
 def cut(text: str, longest: int) -> str:
     """At most ``longest`` characters, the last of which says that some are missing."""
     return text if len(text) <= longest else text[: longest - 1] + "\N{HORIZONTAL ELLIPSIS}"
-
-
-def _on_one_line(text: str, ends: str) -> str:
-    """Without what ends a line or is no character to read; an entry holds none, but this format must not rely on it."""
-    return "".join(" " if one in ends else one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)

@@ -61,6 +61,13 @@ def records_of(log: str, entries: Iterable[Entry]) -> Iterator[Record]:
         yield Record(log, entry, body.decode(), leaf_hash(body).hex())
 
 
+def readable(text: str) -> str:
+    """``text`` without what ends a line or is no character to read; an entry holds none, formats do not rely on it."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
+
+
 def as_text(value: object) -> str:
     """A value of an entry where a format knows only text: text as it is, anything else as JSON."""
     return value if isinstance(value, str) else json.dumps(value, **PLAIN)  # type: ignore[arg-type]

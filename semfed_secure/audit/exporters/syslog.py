@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from semfed_secure.audit.exporters import cef
-from semfed_secure.audit.exporters.record import FRAME, as_text
+from semfed_secure.audit.exporters.record import FRAME, as_text, readable
 from semfed_secure.audit.wording import describe
 
 if TYPE_CHECKING:
@@ -34,8 +34,7 @@ def encode_cef(record: Record) -> str:
 
 def value_of(text: str) -> str:
     """A value of structured data: quotation marks, backslashes and closing brackets escaped, and on one line."""
-    escaped = "".join(f"\\{one}" if one in '"\\]' else one for one in text)
-    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in escaped)
+    return readable(text.replace("\\", "\\\\").replace('"', '\\"').replace("]", "\\]"))
 
 
 def _message(record: Record, data: str, text: str) -> str:

@@ -266,10 +266,10 @@ def send(site: Site, to: Receiver, ca: Path, cursor: Path, own: OwnLog | None = 
     return export_log(site.path, destination, Wanted("syslog", cursor=cursor), key=site.vkey, own=own)
 
 
-def fill_in_stages(site: Site) -> None:
+def fill_in_stages(site: Site, *, stages: int = 6, each: int = 20) -> None:
     """A log with signed checkpoints on the way, where a cursor may stand."""
-    for _ in range(6):
-        site.log.append_all([sample(number) for number in range(20)])
+    for _ in range(stages):
+        site.log.append_all([sample(number) for number in range(each)])
         site.log.checkpoint()
 
 
@@ -359,7 +359,7 @@ def test_kills_lead_to_repetitions_under_the_same_ids_and_never_to_gaps(
 ) -> None:
     """Killed for real at every point of the way; in the end the receiver has every entry, and each in one form."""
     monkeypatch.setattr(export, "BATCH", 4)
-    fill_in_stages(site)
+    fill_in_stages(site, stages=2, each=6)
     cursor = tmp_path / "cursor"
     with receiving(certificates.issue("127.0.0.1")) as receiver:
         assert kill_everywhere(site, receiver, certificates.ca, cursor) >= 10
@@ -388,6 +388,21 @@ def test_a_cursor_that_moves_before_the_receiver_has_the_entries_is_found_out(
 
     monkeypatch.setattr(SyslogReceiver, "deliver", put_by)
     monkeypatch.setattr(SyslogReceiver, "finish", finish)
-    fill_in_stages(site)
+    fill_in_stages(site, stages=2, each=6)
     with receiving(certificates.issue("127.0.0.1")) as receiver, pytest.raises(AssertionError, match="leaves a gap"):
         kill_everywhere(site, receiver, certificates.ca, tmp_path / "cursor")
+
+
+def test_a_servers_log_is_exported_from_any_database(database_url: str, tmp_path: Path, key: LogSigningKey) -> None:
+    """By its address: entered, and resumed by a cursor, whoever the database belongs to."""
+    with Database.open(database_url, kind="server") as database:
+        log = AuditLog(database, key=key, clock=SystemClock(), writer="hub/server")
+        log.append_all([sample(number) for number in range(3)])
+        for number, wanted in enumerate([[0, 1, 2, 3], [4, 5]]):
+            out = tmp_path / str(number)
+            with open_own_log(database_url, key, clock=SystemClock()) as own:
+                destination = NewFile(out, FORMATS[FormatName.CLOUDEVENTS])
+                what = Wanted("cloudevents", cursor=tmp_path / "cursor")
+                export_log(database_url, destination, what, key=key.public.encode(), own=own)
+            assert numbers(out) == wanted
+            log.append(sample(1))
