@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ROWS = 5_000
-"""How many entries of a kind a report shows, the last ones: a page that opens and prints, however long the log is."""
+"""How many entries of a kind a report shows, the last ones: a page that opens, however long the log is."""
+PAPER_ROWS = 1_000
+"""As many on paper: a hundred sheets, and seconds to set them."""
 
 V = TypeVar("V")
 Account: TypeAlias = tuple[str, str, str]
@@ -125,6 +127,14 @@ class Gathered:
             self.trust.append(entry)
         if not early:
             self._sort(entry)
+
+    def shorten(self, rows: int) -> None:
+        """Show no more than the last ``rows`` of each kind."""
+        charged = [spending.entries for spending in self.accounts.values()]
+        tables = [self.timeline, self.releases, self.received, self.rounds, self.refusals, self.trust, self.cosigned]
+        for kept in [*tables, *charged]:
+            while len(kept) > rows:
+                kept.popleft()
 
     def _sort(self, entry: Entry) -> None:
         event = entry.event

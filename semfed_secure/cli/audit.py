@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from semfed_secure.audit.events import Entry, EventType, encode_entry
-from semfed_secure.audit.gather import gather, moment
+from semfed_secure.audit.gather import moment
 from semfed_secure.audit.merkle import leaf_hash
-from semfed_secure.audit.report import render
 from semfed_secure.audit.sources import open_source, read_entries
 from semfed_secure.audit.verify import LogVerdict, verify_log
 from semfed_secure.audit.wording import describe
@@ -32,10 +31,10 @@ from semfed_secure.cli.audit_options import (
 from semfed_secure.cli.audit_people import erase, people
 from semfed_secure.cli.audit_proof import proof
 from semfed_secure.cli.audit_reconcile import reconcile
+from semfed_secure.cli.audit_report import report
 from semfed_secure.cli.audit_timestamp import AUTHORITY_HELP, stamped_checkpoints, timestamp
 from semfed_secure.cli.audit_trust import QuorumOption, WitnessOption, witnesses_of
-from semfed_secure.cli.output import JsonOption, emit, note, table
-from semfed_secure.clock import SystemClock
+from semfed_secure.cli.output import JsonOption, emit, table
 from semfed_secure.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -126,31 +125,7 @@ def show(
     )
 
 
-@app.command()
-def report(
-    place: Place,
-    out: Annotated[Path, typer.Option("--out", help="The HTML file to write.")],
-    since: SinceOption = None,
-    until: UntilOption = None,
-    key: KeyOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Write one self-contained HTML page for a period; exit 12, with the page written, if the log is not intact."""
-    gathered = gather(place, since=first_instant(since), until=last_instant(until), key=read_key(key))
-    try:
-        out.write_text(render(gathered, created=SystemClock().now()), encoding="utf-8")
-    except OSError as error:
-        raise ConfigurationError("SF102", f"{out} cannot be written: {error.strerror}") from error
-    if gathered.failure is not None:
-        note(f"semfed: the report is written to {out}, and says that the log is not intact")
-        raise gathered.failure
-    emit(
-        {"out": str(out), "entries": len(gathered.timeline), "releases": len(gathered.releases), "verified": True},
-        as_json=as_json,
-        text=f"{out}: {len(gathered.timeline)} entries, {len(gathered.releases)} releases; the log is intact",
-    )
-
-
+app.command()(report)
 app.command()(export)
 app.command()(timestamp)
 app.command()(reconcile)

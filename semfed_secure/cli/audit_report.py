@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from semfed_secure.audit.gather import gather
+from semfed_secure.audit.gather import PAPER_ROWS, gather
 from semfed_secure.audit.report import render
 from semfed_secure.cli.audit_options import (
     KeyOption,
@@ -58,9 +58,9 @@ def report(
 
 
 def _bytes(gathered: Gathered, out: Path) -> bytes:
-    page = render(gathered)
     if out.suffix.lower() != PDF:
-        return page.encode()
+        return render(gathered).encode()
     from semfed_secure.audit.report_pdf import render_pdf  # the typesetter, only for a PDF
 
-    return render_pdf(page)
+    gathered.shorten(PAPER_ROWS)
+    return render_pdf(render(gathered))

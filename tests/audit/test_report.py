@@ -11,7 +11,8 @@ from sqlalchemy import text
 
 from semfed_secure.audit.catalogue import EventType
 from semfed_secure.audit.events import Event, PrivacyFields
-from semfed_secure.audit.report import render_report
+from semfed_secure.audit.gather import gather
+from semfed_secure.audit.report import render, render_report
 from semfed_secure.audit.report_style import STYLE
 from semfed_secure.errors import ConfigurationError
 from semfed_secure.storage import log_guard
@@ -322,6 +323,22 @@ def test_a_long_timeline_is_cut_and_says_so(site: Site, monkeypatch: pytest.Monk
     site.fill(8)
     timeline = page_of(site)[1].text["timeline"]
     assert "Every entry of the period in order: the last 3 of 8." in timeline
+
+
+def test_a_long_log_is_shortened_in_every_table_and_counted_in_full(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Releases, charges and refusals too; memory holds no more than is shown, the figures are those of all."""
+    monkeypatch.setattr("semfed_secure.audit.gather.ROWS", 4)
+    site.fill(30)
+    gathered = gather(site.path, since=None, until=None, key=site.vkey)
+    assert len(gathered.releases) == len(gathered.refusals) == 4
+    assert (gathered.timeline.total, gathered.releases.total) == (30, 10)
+    gathered.shorten(2)
+    reader = Reader(render(gathered))
+    assert "Every bundle of outputs that left the site: the last 2 of 10." in reader.text["releases"]
+    assert "the last 2 of 10." in reader.text["refusals"]
+    assert "10releases" in reader.text["summary"].replace("releases10", "10releases")
 
 
 def test_hostile_text_stays_text(site: Site) -> None:
