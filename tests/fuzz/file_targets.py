@@ -165,7 +165,7 @@ TARGETS = (
     Target(
         "log_proof",
         _text(_proof),
-        lambda: [LogProof(0, (), _checkpoint_note()).encoded.encode()],
+        lambda: [LogProof(0, (), _checkpoint_note(), entry).encoded.encode() for entry in (None, b"entry")],
         longest=8192,
         words=("\n\n", "index ", "c2sp.org/tlog-proof@v1", "— "),
     ),
