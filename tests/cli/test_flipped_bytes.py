@@ -102,7 +102,7 @@ LOGS: dict[str, Case] = {
     "checkpoint": (Cell(STATE, "log_head", "checkpoint"), "collect", OURS, "SF503"),
     "key": (Cell(STATE, "log_head", "verification_key"), "verify site", OURS, "SF503"),
     "kept-checkpoint": (Cell(STATE, "log_checkpoint", "note"), "verify site", OURS, "SF503"),
-    "exported-entries": (File("export/tile/entries/000.p/*"), "verify export", OURS, "SF501"),
+    "exported-entries": (File("export/tile/entries/000.p/*"), "verify export", OURS, "SF501|SF518"),
     "exported-tree": (File("export/tile/0/000.p/*"), "verify export", OURS, "SF513"),
     "exported-checkpoint": (File("export/checkpoint"), "verify export", OURS, "SF503"),
     "server-entry": (Cell(SERVER, "log_entry", "body"), "verify server", OURS, "SF501"),
