@@ -31,15 +31,15 @@ def _free_port() -> int:
 
 
 @contextmanager
-def running_cluster(binaries: Path) -> Iterator[str]:
-    """URL of a PostgreSQL cluster that runs on loopback as long as the block; it waits for no disk."""
+def running_cluster(binaries: Path, *, fsync: str = "off") -> Iterator[str]:
+    """URL of a PostgreSQL cluster that runs on loopback as long as the block; it waits for no disk unless told to."""
     # PostgreSQL refuses to run as root, so root runs it as the user that its package made.
     user = "postgres" if os.geteuid() == 0 else None
     home = Path(tempfile.mkdtemp(prefix="semfed-pg-"))
     if user is not None:
         shutil.chown(home, user)
     data, port = home / "data", _free_port()
-    options = f"-c fsync=off -c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={home}"
+    options = f"-c fsync={fsync} -c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={home}"
 
     def run(*command: str | Path) -> None:
         # Output goes to a file: the server inherits it, and a pipe would stay open as long as it runs.

@@ -20,6 +20,8 @@ from semfed_secure.storage.cosignature_rows import list_cosignatures
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from semfed_secure.storage.log_rows import HeadRow
+
 
 DATABASE_PATTERNS = ("*.db", "*.sqlite")
 """How the database of a state directory may be called."""
@@ -56,6 +58,10 @@ class StoredHead:
 class LogSource(Protocol):
     """A stored log, read without trusting it."""
 
+    def checkpoint(self) -> str:
+        """Its newest checkpoint, signed or not."""
+        ...
+
     def head(self) -> StoredHead:
         """What the log says about itself."""
         ...
@@ -88,11 +94,19 @@ class DatabaseSource:
         """Read inside ``tx``, so that one state is seen throughout."""
         self._tx = tx
 
-    def head(self) -> StoredHead:
-        """What the log says about itself."""
+    def checkpoint(self) -> str:
+        """Its newest checkpoint, signed or not."""
+        return self._row().checkpoint
+
+    def _row(self) -> HeadRow:
         row = log_rows.read_head(self._tx)
         if row is None:
             raise IntegrityError("SF504", "the database holds no log: not even an empty one was begun")
+        return row
+
+    def head(self) -> StoredHead:
+        """What the log says about itself."""
+        row = self._row()
         kept = tuple((checkpoint.size, checkpoint.note) for checkpoint in log_rows.list_checkpoints(self._tx))
         said = tuple((line.size, line.line) for line in list_cosignatures(self._tx))
         return StoredHead(row.verification_key, row.checkpoint, kept, (row.size, row.frontier), said)
@@ -131,6 +145,10 @@ class TileSource:
     def __init__(self, directory: Path) -> None:
         """Read the files below ``directory``."""
         self._directory = directory
+
+    def checkpoint(self) -> str:
+        """Its newest checkpoint, signed or not."""
+        return self.head().checkpoint
 
     def head(self) -> StoredHead:
         """What the log says about itself."""

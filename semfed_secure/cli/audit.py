@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -13,6 +14,7 @@ import typer
 from semfed_secure.audit.events import Entry, EventType, encode_entry
 from semfed_secure.audit.gather import moment
 from semfed_secure.audit.merkle import leaf_hash
+from semfed_secure.audit.pages import last_entries
 from semfed_secure.audit.sources import open_source, read_entries
 from semfed_secure.audit.verify import LogVerdict, verify_log
 from semfed_secure.audit.wording import describe
@@ -72,7 +74,9 @@ def verify(
     """Verify every entry, hash and signature of a log; exit 12 if anything was changed, dropped or added."""
     stamps = stamped_checkpoints(stamped or [], authority)
     checkpoints = [read_text(path) for path in known or []] + [stamp.checkpoint for stamp in stamps]
-    verdict = verify_log(place, key=read_key(key), known=checkpoints, witnesses=witnesses_of(witness, quorum))
+    given, vouchers = read_key(key), witnesses_of(witness, quorum)
+    cores = os.cpu_count() or 1
+    verdict = verify_log(place, key=given, known=checkpoints, witnesses=vouchers, processes=cores)
     vouched = [{"size": stamp.size, "time": stamp.time} for stamp in stamps]
     lines = [f"an authority vouches that the first {stamp.size} entries existed at {stamp.time}" for stamp in stamps]
     emit(
@@ -96,10 +100,12 @@ def list_entries(
     """List entries in order; this reads them, `verify` is what makes them evidence."""
     wanted = _Filter(kind, outcome, round_id, first_instant(since), last_instant(until))
     with open_source(place) as source:
-        entries = [entry for entry in read_entries(source) if wanted.takes(entry)]
-    shown = entries if limit is None else entries[-limit:]
+        if limit is None:
+            shown = [entry for entry in read_entries(source) if wanted.takes(entry)]
+        else:
+            shown = last_entries(source, limit, wanted.takes)
     emit(
-        {"entries": [_entry_document(entry) for entry in shown], "total": len(entries)},
+        {"entries": [_entry_document(entry) for entry in shown], "total": len(shown)},
         as_json=as_json,
         text=lambda: _entry_table(shown),
     )
