@@ -20,6 +20,7 @@ from semfed_secure.audit.verify import LogVerdict, verify_log
 from semfed_secure.audit.wording import describe
 from semfed_secure.cli.audit_export import export
 from semfed_secure.cli.audit_fsck import fsck
+from semfed_secure.cli.audit_grant import grant
 from semfed_secure.cli.audit_options import (
     KeyOption,
     Place,
@@ -133,6 +134,7 @@ def show(
 
 app.command()(report)
 app.command()(export)
+app.command()(grant)
 app.command()(timestamp)
 app.command()(reconcile)
 app.command()(proof)

@@ -6,8 +6,12 @@ such a person did is told by `verify_log`, not prevented here.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
+from sqlalchemy import text
+
+from semfed_secure.errors import ConfigurationError
 from semfed_secure.storage.schema import metadata
 
 if TYPE_CHECKING:
@@ -15,10 +19,13 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from semfed_secure.storage.database import Transaction
+
 GUARDED = ("log_entry", "log_node", "log_checkpoint")
 """Tables whose rows are written once and stay."""
 REFUSAL = "the audit log only grows"
 """What the database answers to who would change or delete such a row."""
+_ROLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 
 _FUNCTION = f"""
 CREATE OR REPLACE FUNCTION semfed_log_only_grows() RETURNS trigger LANGUAGE plpgsql AS
@@ -54,12 +61,29 @@ def lift(connection: Connection) -> None:
         connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {table}_no_{act}")
 
 
-def grants(role: str) -> list[str]:
-    """The PostgreSQL statements that let ``role`` do a writer's work, and never change or delete what was logged.
+def grant(tx: Transaction, role: str) -> list[str]:
+    """Let a PostgreSQL role do a writer's work and no more; return the statements that did it.
 
     They hold for the tables of this release: after an upgrade by the owner they are run again.
+
+    Raises:
+        ConfigurationError: ``SF105`` if the database has no roles, or not this one.
     """
-    name = '"' + role.replace('"', '""') + '"'
+    connection = tx.connection
+    if connection.dialect.name != "postgresql":
+        raise ConfigurationError("SF105", "only PostgreSQL has roles: an SQLite file is its owner's")
+    known = connection.scalar(text("SELECT 1 FROM pg_roles WHERE rolname = :role"), {"role": role})
+    if _ROLE.fullmatch(role) is None or known is None:
+        raise ConfigurationError("SF105", f"the database has no role {role!r} of plain letters, digits and underscores")
+    statements = grants(role)
+    for statement in statements:
+        connection.exec_driver_sql(statement)
+    return statements
+
+
+def grants(role: str) -> list[str]:
+    """The statements of `grant`."""
+    name = f'"{role}"'
     others = sorted(table for table in metadata.tables if table not in {*GUARDED, "log_head", "alembic_version"})
     return [
         f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {name}",

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import text
 
+from semfed_secure import cli
 from semfed_secure.audit.log import AuditLog
 from semfed_secure.audit.verify import verify_log
 from semfed_secure.clock import FixedClock
 from semfed_secure.crypto.log_keys import LogSigningKey
-from semfed_secure.errors import IntegrityError
+from semfed_secure.errors import ExitCode, IntegrityError
 from semfed_secure.storage import Database, log_guard, pin_rows
 from tests.audit.samples import START, sample
 
@@ -44,8 +45,7 @@ def writer(database: Database, request: pytest.FixtureRequest) -> Iterator[Datab
     with database.transaction() as tx:
         tx.connection.exec_driver_sql(f"DROP ROLE IF EXISTS {WRITER}")
         tx.connection.exec_driver_sql(f"CREATE ROLE {WRITER} LOGIN")
-        for statement in log_guard.grants(WRITER):
-            tx.connection.exec_driver_sql(statement)
+    assert cli.main(["audit", "grant", url, WRITER]) == ExitCode.OK
     try:
         with Database.open(url.replace("semfed@", f"{WRITER}@"), kind="server") as opened:
             yield opened
@@ -92,6 +92,13 @@ def test_what_is_lifted_and_put_again_guards_again(database: Database) -> None:
         log_guard.put(tx.connection)
     with pytest.raises(IntegrityError, match="only grows"):
         attempt(database, "DELETE FROM log_entry")
+
+
+@pytest.mark.parametrize("role", ["nobody_here", "a b", ""])
+def test_a_role_that_is_not_there_is_granted_nothing(database: Database, role: str, capsys) -> None:
+    """SF105, on SQLite too, which has none."""
+    assert cli.main(["audit", "grant", database._engine.url.render_as_string(), role]) == ExitCode.USAGE
+    assert "SF105" in capsys.readouterr().err
 
 
 def test_the_writers_role_does_a_servers_work(writer: Database) -> None:
