@@ -1,4 +1,4 @@
-"""Fail if a row of ``controls.yaml`` or ``threats.yaml`` cites a symbol or a test that does not exist.
+"""Fail if a row of ``controls.yaml`` or ``threats.yaml`` cites a symbol, test or command that does not exist.
 
 Nothing is imported or run: files are parsed, so a typing mistake cannot hide behind a side effect. Whether a cited
 test *passes* is what the test run says.
@@ -7,6 +7,7 @@ test *passes* is what the test run says.
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from functools import cache
 from pathlib import Path
@@ -50,11 +51,35 @@ def symbol_problem(symbol: str) -> str | None:
 
 def test_problem(test: str) -> str | None:
     """Why ``tests/file.py::test_name`` is not a test of ours, or None."""
-    file, _, name = test.partition("::")
+    file, one, name = test.partition("::")
     path = ROOT / file
     if not file.startswith("tests/") or not path.is_file():
         return f"no file `{file}`"
-    return None if name and name.replace("::", ".") in names_in(path) else f"`{file}` has no test `{name}`"
+    if not one:
+        return None if any(each.startswith("test_") for each in names_in(path)) else f"`{file}` has no tests"
+    return None if name.replace("::", ".") in names_in(path) else f"`{file}` has no test `{name}`"
+
+
+@cache
+def commands() -> dict[str, frozenset[str]]:
+    """Every command of ``semfed`` with its options, as the generated reference has them."""
+    text = (ROOT / "docs" / "reference" / "commands.md").read_text(encoding="utf-8")
+    parts = re.split(r"^### `(semfed [^`]+)`$", text, flags=re.MULTILINE)[1:]
+    return {
+        " ".join(word for word in name.split() if word.islower()): frozenset(re.findall(r"`(--[a-z-]+)`", body))
+        for name, body in zip(parts[::2], parts[1::2], strict=True)
+    }
+
+
+def query_problem(query: str) -> str | None:
+    """Why a command line is none of ours, or None."""
+    words = query.split()
+    known = [name for name in commands() if words[: len(name.split())] == name.split()]
+    if not known:
+        return f"no command `{query}`"
+    options = {word for word in words if word.startswith("--")}
+    unknown = sorted(options - commands()[max(known, key=len)])
+    return f"`{query}` has no option `{unknown[0]}`" if unknown else None
 
 
 def row_problems(row: dict[str, Any], keys: set[str]) -> list[str]:
@@ -64,6 +89,7 @@ def row_problems(row: dict[str, Any], keys: set[str]) -> list[str]:
     problems += [f"says nothing for `{key}`" for key in sorted(keys & set(row)) if row[key] in ("", [], None)]
     cited = [symbol_problem(symbol) for symbol in row.get("symbols") or ()]
     cited += [test_problem(test) for test in row.get("tests") or ()]
+    cited.append(query_problem(row["audit_query"]) if row.get("audit_query") else None)
     return problems + [problem for problem in cited if problem]
 
 

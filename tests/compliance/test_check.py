@@ -45,7 +45,8 @@ def test_a_symbol_that_does_not_exist_is_named(check, symbol, problem) -> None:
     ("test", "problem"),
     [
         ("tests/compliance/test_check.py::test_a_test_that_does_not_exist_is_named", None),
-        ("tests/compliance/test_check.py", "`tests/compliance/test_check.py` has no test ``"),
+        ("tests/compliance/test_check.py", None),
+        ("tests/conftest.py", "`tests/conftest.py` has no tests"),
         ("tests/compliance/test_check.py::test_gone", "`tests/compliance/test_check.py` has no test `test_gone`"),
         ("tests/gone.py::test_x", "no file `tests/gone.py`"),
     ],
@@ -55,9 +56,25 @@ def test_a_test_that_does_not_exist_is_named(check, test, problem) -> None:
     assert check.test_problem(test) == problem
 
 
+@pytest.mark.parametrize(
+    ("query", "problem"),
+    [
+        ("semfed audit list STATE --json", None),
+        ("semfed doctor", None),
+        ("semfed audit forget STATE", "no command `semfed audit forget STATE`"),
+        ("semfed audit list STATE --all", "`semfed audit list STATE --all` has no option `--all`"),
+        ("grep refused audit.db", "no command `grep refused audit.db`"),
+    ],
+)
+def test_a_query_that_is_no_command_is_named(check, query, problem) -> None:
+    """An auditor can type what a row says."""
+    assert check.query_problem(query) == problem
+
+
 def test_a_row_with_missing_or_empty_parts_is_named(check) -> None:
     """A control without tests, or without the customer's duty, is no control."""
     row = dict.fromkeys(check.CONTROL_KEYS, "x") | {"symbols": ["semfed_secure.cli"], "tests": []}
+    row["audit_query"] = "semfed doctor"
     del row["customer_duty"]
     assert check.row_problems(row | {"extra": 1}, check.CONTROL_KEYS) == [
         "lacks `customer_duty`",
