@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from semfed_secure.audit.anchors import TimestampAuthority
+from semfed_secure.audit.anchors import Anchor, TimestampAuthority
 from semfed_secure.audit.notes import parse_checkpoint, parse_note
 from semfed_secure.audit.sources import open_source
 from semfed_secure.audit.verify import verify_source
@@ -42,7 +42,7 @@ def timestamp(
     with open_source(place) as source:
         verdict = verify_source(source, key=read_key(key))
         checkpoint = source.head().checkpoint
-    anchor = TimestampAuthority(read_bounded(certificates, _MOST), authority)
+    anchor: Anchor = TimestampAuthority(read_bounded(certificates, _MOST), authority)
     evidence = anchor.stamp(checkpoint)
     time = to_iso(anchor.time_of(checkpoint, evidence))
     write_new(out, checkpoint.encode())
@@ -85,10 +85,10 @@ def stamped_checkpoints(paths: Sequence[Path], certificates: Path | None) -> lis
         return []
     if certificates is None:
         raise ConfigurationError("SF105", "--stamped needs --authority-certificates: whose timestamps to believe")
-    anchor = TimestampAuthority(read_bounded(certificates, _MOST))
+    anchor: Anchor = TimestampAuthority(read_bounded(certificates, _MOST))
     return [_stamp(anchor, read_text(path), read_bounded(beside(path), _MOST)) for path in paths]
 
 
-def _stamp(anchor: TimestampAuthority, checkpoint: str, evidence: bytes) -> Stamp:
+def _stamp(anchor: Anchor, checkpoint: str, evidence: bytes) -> Stamp:
     time = to_iso(anchor.time_of(checkpoint, evidence))
     return Stamp(checkpoint, parse_checkpoint(parse_note(checkpoint).text).size, time)
