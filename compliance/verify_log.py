@@ -274,7 +274,7 @@ def verify(arguments: argparse.Namespace) -> str:
         if roots[mark.size] != mark.root:
             raise Bad(f"the first {mark.size} entries are not the ones under {mark.what}: changed, or another history")
     log.check_hashes(leaves)
-    return f"{newest} entries, every stored hash, and {len(marks)} signed checkpoints of one history"
+    return f"{newest} entries, the hashes stored with them, and {len(marks)} signed checkpoints of one history"
 
 
 def main() -> None:
