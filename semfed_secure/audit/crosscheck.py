@@ -145,8 +145,9 @@ def _published(site: Testimony, server: Testimony) -> Iterator[Discrepancy | Rem
         (EventType.CONSENSUS_VERIFIED, EventType.CONSENSUS_PUBLISHED, Kind.CONSENSUS_DIFFERS, "consensus"),
     )
     for verified, published, kind, what in pairs:
-        shown = {one.round_id: one for one in site.of(verified) if one.peer == server.member}
-        for one in shown.values():
+        for one in site.of(verified):
+            if one.peer != server.member:
+                continue
             found = None if one.peer_entry is None else server.by_entry.get(one.peer_entry)
             if found is None or (found.kind, found.round_id, found.digest) != (published, one.round_id, one.digest):
                 sentence = (
@@ -155,8 +156,9 @@ def _published(site: Testimony, server: Testimony) -> Iterator[Discrepancy | Rem
                 )
                 yield _discrepancy(kind, sentence, log=server, by=site, one=one)
     admitted = {one.round_id for one in server.of(EventType.BUNDLE_ADMITTED) if one.peer == site.member}
+    collected = {one.round_id for one in site.of(EventType.CONSENSUS_VERIFIED) if one.peer == server.member}
     for one in server.of(EventType.CONSENSUS_PUBLISHED):
-        if one.round_id in admitted and one.round_id not in shown:
+        if one.round_id in admitted - collected:
             yield Remark(f"{site.member} has not collected the consensus of {one.round_id} that it contributed to")
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 ROWS = 5_000
 """How many entries of a kind a report shows, the last ones: a page that opens, however long the log is."""
 PAPER_ROWS = 1_000
-"""As many on paper: a hundred sheets, and seconds to set them."""
+"""As many on paper: some two hundred pages, and seconds to set them."""
 
 V = TypeVar("V")
 Account: TypeAlias = tuple[str, str, str]

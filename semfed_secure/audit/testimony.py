@@ -116,7 +116,7 @@ def _mention(entry: Entry) -> Mention:
         kind=event.type,
         good=event.outcome == "success",
         round_id=event.round_id or "",
-        peer=event.peer,
+        peer=None if event.type is EventType.LABELS_ACCEPTED else event.peer,  # held against this log's own entry
         bundle=event.bundle_digest or "",
         peer_entry=event.peer_entry,
         codes=event.codes,

@@ -164,7 +164,7 @@ class Typesetting(HTMLParser):
         elif self._open[-1].tag == "title":
             self.title = data
         elif not self._skipping:
-            self._put(quoted(data), len(data), max(map(len, re.split(r"[\s/-]", data))))
+            self._put(quoted(data), len(data), max(map(len, re.split(r"[\s/]", data))))
 
     def _put(self, source: str, length: int = 0, longest: int = 0) -> None:
         inside = self._open[-1]
