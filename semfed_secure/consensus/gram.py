@@ -1,0 +1,98 @@
+"""What the rules need of vectors: one Gram matrix per prompt, and shares of the clients in the result.
+
+Every rule that turns with the vectors is a function of their inner products alone: it gives each client a share, and
+the result is the sum of the vectors in these shares. So it costs one batched matrix product, arithmetic in as many
+dimensions as there are clients, and one sum. Everything here takes finite vectors of clients that are all present.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vectors: TypeAlias = NDArray[np.floating]
+Shares: TypeAlias = NDArray[np.float64]
+Mask: TypeAlias = NDArray[np.bool_]
+
+RESOLVED = 0.01
+"""Squared distance over squared lengths below which the inner products of float32 are taken again in float64."""
+SAME = 1e-14
+"""The same ratio in float64, below which two vectors are equal."""
+TIED = 1e-5
+CLIPPINGS = 5
+
+
+def gram(vectors: Vectors) -> Shares:
+    """Inner products, ``(prompts, clients, clients)``.
+
+    Made in the vectors' own type; where that cannot resolve the distance of two clients, the prompt is done again in
+    float64, so that a distance has four digits or more.
+    """
+    product: Shares = np.matmul(vectors, vectors.swapaxes(1, 2)).astype(np.float64)
+    if vectors.dtype == np.float32:
+        own = np.diagonal(product, axis1=1, axis2=2)
+        lengths = own[:, :, None] + own[:, None, :]
+        close = (lengths - 2 * product <= RESOLVED * lengths).sum(axis=(1, 2)) > vectors.shape[1]
+        if close.any():
+            wide = vectors[close].astype(np.float64)
+            product[close] = np.matmul(wide, wide.swapaxes(1, 2))
+    return product
+
+
+def squared_distances(product: Shares) -> Shares:
+    """Squared distance of every two clients from their inner products; exactly 0 where they are equal."""
+    own = np.diagonal(product, axis1=1, axis2=2)
+    lengths = own[:, :, None] + own[:, None, :]
+    apart = lengths - 2 * product
+    return np.where(apart > SAME * lengths, apart, 0.0)
+
+
+def combine(shares: Shares, vectors: Vectors) -> Vectors:
+    """The sum of the clients' vectors in these shares, ``(prompts, dimensions)``."""
+    total: Vectors = np.matmul(shares[:, None].astype(vectors.dtype), vectors)[:, 0]
+    return total
+
+
+def middle_mean(vectors: Vectors, cut: int) -> Vectors:
+    """Per coordinate, the mean without the ``cut`` least and the ``cut`` greatest values."""
+    middle = np.sort(vectors, axis=1)[:, cut : vectors.shape[1] - cut]
+    total: Vectors = middle.sum(axis=1) / vectors.dtype.type(middle.shape[1])
+    return total + vectors.dtype.type(0)  # a zero has no sign, or the order of the clients would show
+
+
+def lowest(scores: Shares, count: int) -> Shares:
+    """Equal shares for the ``count`` lowest along the last axis; the tied at the border share what is left."""
+    border = np.partition(scores, count - 1, axis=-1)[..., count - 1 : count]
+    below = scores < border * (1 - TIED)
+    tied = ~below & (scores <= border * (1 + TIED))
+    left = count - below.sum(axis=-1, keepdims=True)
+    shares: Shares = (below + tied * (left / tied.sum(axis=-1, keepdims=True))) / count
+    return shares
+
+
+def krum_shares(product: Shares, faults: int, places: int) -> Shares:
+    """Shares of the ``places`` clients whose nearest others are nearest."""
+    nearest = product.shape[1] - faults - 2
+    ordered = np.sort(squared_distances(product), axis=-1)  # the first is the client itself, or its equal
+    return lowest(ordered[..., 1 : nearest + 1].sum(axis=-1), places)
+
+
+def clipped_shares(product: Shares, weights: Shares, radius: float) -> Shares:
+    """Shares after some steps of centred clipping from the origin."""
+    shares = np.zeros_like(weights)
+    for _ in range(CLIPPINGS):
+        distance = np.sqrt(squared_distances_to(product, shares))
+        counted = weights * np.minimum(1.0, radius / np.maximum(distance, radius))
+        shares = counted + (1 - counted.sum(axis=1, keepdims=True)) * shares
+    return shares
+
+
+def squared_distances_to(product: Shares, shares: Shares) -> Shares:
+    """Squared distance of every client to the point with these shares."""
+    projected = np.matmul(product, shares[..., None])[..., 0]
+    inner = (projected * shares).sum(axis=-1, keepdims=True)
+    own = np.diagonal(product, axis1=1, axis2=2)
+    squared: Shares = np.maximum(own - 2 * projected + inner, 0.0)
+    return squared
