@@ -17,23 +17,35 @@ if TYPE_CHECKING:
     from semfed_secure.storage.database import Transaction
 
 
+_MOST_ROWS = 64
+
+
 def run(tx: Transaction, statement: str, values: Sequence[Any] = ()) -> Any:
     """Run one statement, its places marked by ``?``; the driver's cursor."""
-    return _call(tx, "execute", statement, values)
+    return _call(tx, statement, values)
 
 
-def run_many(tx: Transaction, statement: str, rows: Sequence[Sequence[Any]]) -> None:
-    """Run one statement for each of ``rows``."""
-    _call(tx, "execute" if len(rows) == 1 else "executemany", statement, rows[0] if len(rows) == 1 else rows)
+def insert(tx: Transaction, into: str, rows: Sequence[Sequence[Any]]) -> None:
+    """Add ``rows`` to the columns ``into``, in few statements: each one lets every other thread run in between.
+
+    Each has a power of two rows, so that there are few texts and the driver has met all of them before.
+    """
+    place = f"({', '.join('?' * len(rows[0]))})"
+    done = 0
+    while done < len(rows):
+        count = min(_MOST_ROWS, 1 << (len(rows) - done).bit_length() - 1)
+        values = [value for row in rows[done : done + count] for value in row]
+        _call(tx, f"INSERT INTO {into} VALUES {', '.join([place] * count)}", values)  # noqa: S608 - our own names
+        done += count
 
 
-def _call(tx: Transaction, method: str, statement: str, values: Sequence[Any]) -> Any:
+def _call(tx: Transaction, statement: str, values: Sequence[Any]) -> Any:
     dialect = tx.connection.dialect
     if dialect.paramstyle != "qmark":
         statement = statement.replace("?", "%s")
     cursor = tx.connection.connection.cursor()
     try:
-        getattr(cursor, method)(statement, values)
+        cursor.execute(statement, values)
     except dialect.loaded_dbapi.Error as error:
         lost = dialect.is_disconnect(error, tx.connection.connection.dbapi_connection, cursor)
         if lost:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import Column, Select, and_, bindparam, exc, func, insert, or_, select
 
@@ -33,8 +33,7 @@ class HeadRow:
     checkpoint: str
 
 
-@dataclass(frozen=True, slots=True)
-class EntryRow:
+class EntryRow(NamedTuple):
     """One entry; ``position`` counts from zero without gaps."""
 
     position: int
@@ -42,8 +41,7 @@ class EntryRow:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class NodeRow:
+class NodeRow(NamedTuple):
     """Hash of the complete subtree over the ``2**level`` entries that start at ``position * 2**level``."""
 
     level: int
@@ -62,8 +60,8 @@ class CheckpointRow:
 # An append runs on every audited step of everybody else, so these go straight to the driver.
 _READ_HEAD = "SELECT verification_key, size, frontier, checkpoint FROM log_head"
 _UPDATE_HEAD = "UPDATE log_head SET size = ?, frontier = ?, checkpoint = ? WHERE size = ?"
-_INSERT_ENTRY = "INSERT INTO log_entry (position, leaf_hash, body) VALUES (?, ?, ?)"
-_INSERT_NODE = "INSERT INTO log_node (level, position, hash) VALUES (?, ?, ?)"
+_ENTRY = "log_entry (position, leaf_hash, body)"
+_NODE = "log_node (level, position, hash)"
 _READ_LEAVES = select(log_entry.c.position, log_entry.c.leaf_hash).where(
     log_entry.c.position.in_(bindparam("positions", expanding=True))
 )
@@ -99,17 +97,15 @@ def advance_head(tx: Transaction, *, old_size: int, size: int, frontier: bytes, 
 
 def insert_entries(tx: Transaction, entries: Sequence[EntryRow]) -> None:
     """Add entries behind the last one; ``SF501`` if one stands there already."""
-    rows = [(row.position, row.leaf_hash, row.body) for row in entries]
     with _behind_the_head("an entry"):
-        driver.run_many(tx, _INSERT_ENTRY, rows)
+        driver.insert(tx, _ENTRY, entries)
 
 
 def insert_nodes(tx: Transaction, nodes: Sequence[NodeRow]) -> None:
     """Add hashes of subtrees that are complete now; they never change again: ``SF501`` if one stands there already."""
     if nodes:
-        rows = [(row.level, row.position, row.hash) for row in nodes]
         with _behind_the_head("a hash"):
-            driver.run_many(tx, _INSERT_NODE, rows)
+            driver.insert(tx, _NODE, nodes)
 
 
 def insert_checkpoint(tx: Transaction, checkpoint: CheckpointRow) -> None:
