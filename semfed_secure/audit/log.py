@@ -191,7 +191,10 @@ class AuditLog:
         if cosign:
             log_rows.insert_checkpoint(tx, CheckpointRow(frontier.size, note))
         written = HeadRow(self._vkey, frontier.size, frontier.encode(), note)
-        log_rows.advance_head(tx, old_size=head.size, size=written.size, frontier=written.frontier, checkpoint=note)
+        if not log_rows.advance_head(
+            tx, old_size=head.size, size=written.size, frontier=written.frontier, checkpoint=note
+        ):
+            raise IntegrityError("SF502", "somebody moved the head of the log meanwhile; nothing was written")
         self._known = _Known(written, time)
         return head.size + len(notices)
 

@@ -28,6 +28,9 @@ from tests.audit.samples import START, Site, sample
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from semfed_secure.storage import Transaction
+    from semfed_secure.storage.log_rows import HeadRow
+
 WRITER = """
     import sys
     from semfed_secure.audit.events import Event, EventType
@@ -316,6 +319,23 @@ def test_a_full_disk_acknowledges_nothing(site: Site) -> None:
         tx.connection.exec_driver_sql("PRAGMA max_page_count = 1000000")
     assert [entry.seq for entry in site.log.entries(0, 10_000)] == list(range(size))
     assert site.log.append(sample(1)) == size
+
+
+def test_nothing_is_written_if_the_head_moved_meanwhile(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lock of writers makes it impossible; if it ever fails, two entries do not get one number."""
+    site.fill(1)
+    monkeypatch.setattr(log_rows, "read_head", lambda tx, real=log_rows.read_head: moved(tx, real(tx)))
+
+    def moved(tx: Transaction, head: HeadRow | None) -> HeadRow | None:
+        assert head is not None
+        tx.connection.execute(text("UPDATE log_head SET size = size + 1"))
+        return head
+
+    with pytest.raises(IntegrityError, match="moved the head") as caught:
+        site.log.append(sample(1))
+    assert caught.value.code == "SF502"
+    monkeypatch.undo()
+    assert site.log.append(sample(1)) == 1
 
 
 def test_an_empty_append_is_a_mistake(site: Site) -> None:
