@@ -37,6 +37,7 @@ from semfed_secure.units import Mechanism
 from semfed_secure.wire.prompts import Prompt, PromptSet
 
 KIND, SITE = "votes", "st-mary"
+BROKEN = [variant for variant in Variant if variant is not Variant.PRODUCTION]
 PACKAGES = ("torch", "transformers", "peft", "opacus", "dp-accounting", "numpy", "simple-icd-10-cm")
 
 
@@ -49,7 +50,7 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=60)
     parser.add_argument("--prompts", type=int, default=30)
     parser.add_argument("--layers", type=int, default=2)
-    parser.add_argument("--broken", nargs="+", type=Variant, default=[each for each in Variant if each is not Variant.PRODUCTION])
+    parser.add_argument("--broken", nargs="+", type=Variant, default=BROKEN)
     parser.add_argument("--work", type=Path, default=Path("attack-run"))
     parser.add_argument("--svg", type=Path)
     parser.add_argument("--json", action="store_true")

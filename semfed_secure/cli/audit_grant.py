@@ -26,5 +26,5 @@ def grant(
 ) -> None:
     """Create the tables, and let a role do the writer's work: it can add to the log, not change or delete."""
     with Database.open(database, kind=kind.value) as opened, opened.transaction() as tx:
-        statements = log_guard.grant(tx, role)
+        statements = log_guard.grant(tx.connection, role)
     emit({"role": role, "statements": statements}, as_json=as_json, text=";\n".join(statements) + ";")

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from semfed_secure.storage.database import Transaction
-
 GUARDED = ("log_entry", "log_node", "log_checkpoint")
 """Tables whose rows are written once and stay."""
 REFUSAL = "the audit log only grows"
@@ -61,7 +59,7 @@ def lift(connection: Connection) -> None:
         connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {table}_no_{act}")
 
 
-def grant(tx: Transaction, role: str) -> list[str]:
+def grant(connection: Connection, role: str) -> list[str]:
     """Let a PostgreSQL role do a writer's work and no more; return the statements that did it.
 
     They hold for the tables of this release: after an upgrade by the owner they are run again.
@@ -69,7 +67,6 @@ def grant(tx: Transaction, role: str) -> list[str]:
     Raises:
         ConfigurationError: ``SF105`` if the database has no roles, or not this one.
     """
-    connection = tx.connection
     if connection.dialect.name != "postgresql":
         raise ConfigurationError("SF105", "only PostgreSQL has roles: an SQLite file is its owner's")
     known = connection.scalar(text("SELECT 1 FROM pg_roles WHERE rolname = :role"), {"role": role})
