@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Kernel: TypeAlias = Callable[[Vectors, Shares], tuple[Vectors, Mask]]
     """The same for vectors that may be anything, and whether each prompt was done."""
 
-BLOCK_BYTES = 8 << 20
+BLOCK_BYTES = 2 << 20
 """Small enough to stay in the processor's cache from one step of a rule to the next."""
 KERNEL_BYTES = 128 << 20
 """A kernel finishes one prompt before it reads the next; this only bounds copies of input in another form."""
