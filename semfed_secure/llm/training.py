@@ -11,7 +11,7 @@ from semfed_secure.errors import ConfigurationError
 from semfed_secure.llm.clipping import clipped_sum
 from semfed_secure.privacy.batches import PoissonBatches
 from semfed_secure.privacy.grid import GridNoise, values_of
-from semfed_secure.privacy.parameters import valid_count
+from semfed_secure.privacy.parameters import valid_count, valid_expected_entities
 from semfed_secure.units import Mechanism
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def train_privately(
         ConfigurationError: SF141 if the plan is not one that can be accounted; SF132 if a layer mixes questions.
     """
     valid_count("steps", plan.steps)
+    expected = valid_expected_entities(plan.expected_entities)
     noise, batches = _noise(plan), PoissonBatches.from_system()
     parameters = adapter.parameters
     optimizer = torch.optim.Adam(parameters, lr=rate, betas=_BETAS)
@@ -59,7 +60,7 @@ def train_privately(
         chosen = torch.from_numpy(batches.draw(entities, plan.sample_rate))
         total = clipped_sum(split, adapter.maps, lessons, chosen, plan.clip_norm)
         noisy = total if noise is None else noise.add_to(total)  # private before, released after
-        mean_gradient = torch.from_numpy(values_of(noisy, plan.clip_norm) / plan.expected_entities).float()
+        mean_gradient = torch.from_numpy(values_of(noisy, plan.clip_norm) / expected).float()
         _step(optimizer, parameters, mean_gradient, rate * min(1.0, 1.5 * (1 - step / plan.steps)))
         if step >= plan.steps // 2:  # averaging is post-processing, and halves the noise that is left
             averaged += 1

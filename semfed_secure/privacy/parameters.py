@@ -126,6 +126,15 @@ def valid_sample_rate(value: Number) -> float:
     return _ranged("sample_rate", value, 1e-9, 1.0)
 
 
+def valid_expected_entities(value: Number) -> float:
+    """How many entities a batch of DP-SGD is expected to have, in [1e-9, 1e12].
+
+    Raises:
+        ConfigurationError: SF141.
+    """
+    return _ranged("expected_entities", value, 1e-9, 1e12)
+
+
 def _ranged(name: str, value: Number, low: float, high: float) -> float:
     expected = f"between {low:g} and {high:g}"
     number = _decimal(name, value, expected)

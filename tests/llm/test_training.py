@@ -369,6 +369,8 @@ def test_the_divisor_is_public(monkeypatch: pytest.MonkeyPatch) -> None:
         {"sample_rate": 0.0},
         {"sample_rate": 1.5},
         {"steps": 0},
+        {"expected_entities": 0.0},
+        {"expected_entities": math.nan},
         {"mechanism": Mechanism.UNSAFE_NO_NOISE},
     ],
 )
