@@ -77,7 +77,7 @@ def spread(vectors: Array) -> Array:
 
 @every_rule
 @given(SEEDS)
-@settings(max_examples=30)
+@settings(max_examples=20)
 def test_permutation_of_clients_changes_nothing(name: str, seed: int) -> None:
     """Beyond rounding: a thousandth of the spread of the median client, and nothing at all coordinate by coordinate."""
     vectors = some_vectors(seed, kind=np.float64 if seed % 2 else np.float32)
@@ -97,7 +97,7 @@ def test_permutation_of_clients_changes_nothing(name: str, seed: int) -> None:
 
 @every_rule
 @given(SEEDS, st.lists(st.tuples(st.integers(0, 8), st.sampled_from(STRANGE)), min_size=1, max_size=4))
-@settings(max_examples=30)
+@settings(max_examples=20)
 def test_clients_with_nan_inf_or_scaled_vectors_count_as_absent(
     name: str, seed: int, strange: list[tuple[int, float]]
 ) -> None:
@@ -114,7 +114,7 @@ def test_clients_with_nan_inf_or_scaled_vectors_count_as_absent(
 
 @pytest.mark.parametrize("name", WEIGHTED)
 @given(SEEDS)
-@settings(max_examples=25)
+@settings(max_examples=15)
 def test_a_client_without_weight_is_absent_and_weights_have_no_unit(name: str, seed: int) -> None:
     """Weight 0 leaves the bytes of the others alone; twice all weights are the same; weights may vary by prompt."""
     vectors, rule = some_vectors(seed), WEIGHTED[name]
@@ -129,7 +129,7 @@ def test_a_client_without_weight_is_absent_and_weights_have_no_unit(name: str, s
 
 @pytest.mark.parametrize("name", WEIGHTED)
 @given(SEEDS)
-@settings(max_examples=25)
+@settings(max_examples=15)
 def test_a_duplicate_counts_as_weight(name: str, seed: int) -> None:
     """Two equal clients are one client of twice the weight, so no duplicate weakens what it repeats."""
     vectors = some_vectors(seed, kind=np.float64)
@@ -147,7 +147,7 @@ def test_a_duplicate_counts_as_weight(name: str, seed: int) -> None:
 
 @every_rule
 @given(st.data())
-@settings(max_examples=30)
+@settings(max_examples=20)
 def test_no_numbers_raise(name: str, data: st.DataObject) -> None:
     """NaN, infinity, the largest and the smallest numbers, short and empty rows: always one row for each prompt."""
     shape = data.draw(st.tuples(st.integers(0, 3), st.integers(5, 7), st.integers(0, 3)))
@@ -272,7 +272,7 @@ def test_the_geometric_median_is_within_a_thousandth_of_the_least_sum_of_distanc
 
 
 @given(SEEDS)
-@settings(max_examples=30)
+@settings(max_examples=20)
 def test_the_geometric_median_is_that_close_on_any_set(seed: int) -> None:
     """The same on drawn sets, with drawn weights; mixtures of neighbours too."""
     vectors = some_vectors(seed)[:1]
