@@ -161,7 +161,7 @@ def test_records_that_are_none_end_the_training_in_an_entry(world: World, tmp_pa
             client.join(ROUND).train(iter_records(path))
         assert events(client)[-2:] == [("dataset.opened", "success"), ("training.finished", "failed")]
         last = client.site.audit.entries(0, 99)[-1].event
-        assert (last.codes, last.reason) == (("SF104",), "line 2: `prompt` must be a text")
+        assert (last.codes, last.reason) == (("SF104",), "input data is not valid")
         assert charges(client) == []
 
 
