@@ -73,6 +73,8 @@ def read_keys(texts: list[str]) -> list[Key]:
     keys = []
     for text in texts:
         for vkey in (text if "+" in text else Path(text).read_text(encoding="utf-8")).strip().split(","):
+            if vkey.count("+") < 2:
+                raise Bad(f"this is no verification key, NAME+ID+KEY: {vkey[:60]}")
             name, key_id, encoded = vkey.split("+", 2)
             raw = decode(encoded)
             keys.append(Key(name, raw[0], sha256(name.encode(), b"\n", raw)[:4], raw[1:]))

@@ -66,6 +66,13 @@ def test_a_key_for_ed25519_alone_is_enough_and_the_rest_is_named_as_unchecked(fu
     assert "not checked: a signature of hospitals.example/north" in said
 
 
+def test_what_is_no_key_is_called_so(full: Site, tmp_path: Path) -> None:
+    """A document pasted in its place, or half of a key."""
+    for text in ('{"verified": true, "key": "a+b"}', "north+4a391b3b"):
+        status, said = independently(export(full, tmp_path / str(len(text))), "--key", text)
+        assert (status, "no verification key" in said) == (1, True)
+
+
 def test_another_key_is_refused(full: Site, tmp_path: Path) -> None:
     """The key that the auditor holds decides."""
     other = LogSigningKey.generate(full.key.name).public.encode()
