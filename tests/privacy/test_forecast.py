@@ -49,7 +49,10 @@ def agreed_and_right(votes, candidates: int) -> float:
     [(5, 4, 2400, 1.2), (5, 8, 4000, 4.2), (9, 3, 1600, 2.0), (4, 6, 8000, 0.7)],
 )
 def test_the_forecast_of_a_histogram_is_what_production_gives(clients, candidates, entities, sigma) -> None:
-    """Made-up entities vote, production counts, noises, reads and agrees: within 5 points of the forecast."""
+    """Made-up entities vote, production counts, noises, reads and agrees: within 5 points of the forecast.
+
+    In eight rounds, because noise has no seed: what is seen then lies within a point, one standard deviation.
+    """
     prompts, rng = 400, np.random.default_rng(clients)
     guess = 0.5 / candidates
     shares = [0.5 + guess, *[guess] * (candidates - 1)]
@@ -59,7 +62,7 @@ def test_the_forecast_of_a_histogram_is_what_production_gives(clients, candidate
         ballots = ((f"e{n}", int(p), int(c)) for n, (p, c) in enumerate(zip(asked, said, strict=True)))
         return votes_from_counts(release_histogram(ballots, (prompts, candidates), sigma=sigma), sigma=sigma)
 
-    seen = agreed_and_right(np.array([one() for _ in range(clients)]), candidates)
+    seen = np.mean([agreed_and_right(np.array([one() for _ in range(clients)]), candidates) for _ in range(8)])
     told = histogram_accuracy(
         clients=clients, prompts=prompts, candidates=candidates, entities=entities, sigma=sigma, rule=RULE
     )
