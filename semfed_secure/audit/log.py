@@ -14,8 +14,6 @@ from semfed_secure.audit.group import Group, Take
 from semfed_secure.audit.merkle import Frontier
 from semfed_secure.audit.notes import (
     Checkpoint,
-    LogProof,
-    parse_checkpoint,
     parse_note,
     sign_checkpoint,
     verify_checkpoint,
@@ -146,12 +144,6 @@ class AuditLog:
             IntegrityError: ``SF501`` if the stored tree is damaged.
         """
         return self._prove(merkle.consistency_ranges(old, new), new, tx)
-
-    def proof_file(self, index: int) -> str:
-        """One ``tlog-proof@v1`` file about entry ``index``, to be checked offline with outside tools."""
-        note = self.checkpoint()
-        size = parse_checkpoint(parse_note(note).text).size
-        return LogProof(index, self.inclusion_proof(index, size), note).encoded
 
     def entries(self, start: int, stop: int, tx: Transaction | None = None) -> list[Entry]:
         """Entries ``start`` to ``stop - 1``, as far as they exist.

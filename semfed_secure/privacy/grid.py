@@ -101,14 +101,3 @@ def values_of(total: GridSum | NoisyGridSum, clip_norm: Number) -> NDArray[np.fl
         ConfigurationError: SF141 for ``clip_norm``.
     """
     return total.astype(np.float64) * (valid_sensitivity(clip_norm) / UNITS)
-
-
-def noisy_sum(
-    parts: Sequence[NDArray[np.float32]], *, clip_norm: Number, noise_multiplier: Number
-) -> NDArray[np.float64]:
-    """The noisy sum of clipped vectors, in one call where one sum is all there is.
-
-    Raises:
-        ConfigurationError: SF141 for ``clip_norm`` or ``noise_multiplier``.
-    """
-    return values_of(GridNoise(noise_multiplier).add_to(clipped_sum(parts, clip_norm)), clip_norm)

@@ -152,14 +152,6 @@ def _body(log: AuditLog, index: int) -> bytes:
         return log_rows.read_entries(tx, index, index + 1)[0].body
 
 
-def test_a_proof_file_checks_with_the_key_alone(site: Site) -> None:
-    """The file holds all but the entry and the key."""
-    site.fill(9)
-    text = site.log.proof_file(4)
-    leaf = merkle.leaf_hash(_body(site.log, 4))
-    assert notes.verify_log_proof(text, leaf=leaf, key=site.key.public).checkpoint.size == 9
-
-
 def test_proofs_beyond_the_log_are_refused(site: Site) -> None:
     """There is no proof for an entry that is not there yet."""
     site.fill(3)

@@ -58,7 +58,7 @@ def gradient_release(present, records=6):
     others = np.random.default_rng(0).normal(size=(3, 16)).astype(np.float32)
     own = np.repeat(GRADIENT, records, axis=0)[: records * present]
     rows = np.concatenate([others, by_entity(own)])
-    steps = [grid.noisy_sum([rows], clip_norm=1, noise_multiplier=NOISE) for _ in range(RELEASES)]
+    steps = [grid.values_of(grid.GridNoise(NOISE).add_to(grid.clipped_sum([rows], 1)), 1) for _ in range(RELEASES)]
     return np.array(steps)[:, 0]
 
 

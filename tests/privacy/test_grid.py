@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import chi2, kstest
 
 from semfed_secure.errors import ConfigurationError
-from semfed_secure.privacy.grid import UNITS, GridNoise, clipped_sum, noisy_sum, values_of
+from semfed_secure.privacy.grid import UNITS, GridNoise, clipped_sum, values_of
 
 wild = st.floats(width=32) | st.floats(-2, 2, width=32)
 rows = arrays(np.float32, st.tuples(st.integers(1, 40), st.integers(1, 30)), elements=wild)
@@ -76,7 +76,7 @@ def test_the_sum_is_that_of_real_arithmetic_to_a_thousandth():
 def test_noise_has_the_planned_scale(clip_norm, noise):
     """The noise multiplier times the clipping norm, on every number, also where nobody added anything."""
     parts = [np.zeros((3, 20_000), dtype=np.float32)]
-    scaled = noisy_sum(parts, clip_norm=clip_norm, noise_multiplier=noise) / (clip_norm * noise)
+    scaled = values_of(GridNoise(noise).add_to(clipped_sum(parts, clip_norm)), clip_norm) / (clip_norm * noise)
     low, high = chi2.ppf([1e-7, 1 - 1e-7], len(scaled))
     assert low < float(np.square(scaled).sum()) < high
     assert kstest(scaled, "norm").pvalue > 1e-7
@@ -99,6 +99,6 @@ def test_hostile_parameters_are_refused(bad):
     """A clipping norm or a noise multiplier outside its range is SF141."""
     parts = [np.zeros((1, 1), dtype=np.float32)]
     with pytest.raises(ConfigurationError, match="SF141"):
-        noisy_sum(parts, clip_norm=bad, noise_multiplier=1)
+        clipped_sum(parts, bad)
     with pytest.raises(ConfigurationError, match="SF141"):
-        noisy_sum(parts, clip_norm=1, noise_multiplier=bad)
+        GridNoise(bad)

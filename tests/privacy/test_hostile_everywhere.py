@@ -12,7 +12,7 @@ from semfed_secure.crypto.stream import ChaChaStream
 from semfed_secure.errors import ConfigurationError
 from semfed_secure.policy.compose import load_policy
 from semfed_secure.privacy.accountant import dp_sgd_rdp, epsilon_of, gaussian_rdp, noise_multiplier_for
-from semfed_secure.privacy.grid import noisy_sum
+from semfed_secure.privacy.grid import GridNoise, clipped_sum
 from semfed_secure.privacy.histogram import release_histogram
 from semfed_secure.privacy.shards import release_shard_votes
 from semfed_secure.privacy.shares import noisy_share
@@ -72,8 +72,8 @@ ENTRANCES: dict[str, Callable[[float], object]] = {
     "noise of votes of shards": lambda bad: release_shard_votes(VOTES, 2, sigma=bad),
     "noise of vectors": lambda bad: release_vectors(UNIT, noise_multiplier=bad),
     "noise of a share": lambda bad: noisy_share(UNIT, noise_multiplier=bad, honest=2),
-    "noise of a sum": lambda bad: noisy_sum([UNIT], clip_norm=1.0, noise_multiplier=bad),
-    "sensitivity of a sum": lambda bad: noisy_sum([UNIT], clip_norm=bad, noise_multiplier=1.0),
+    "noise of a sum": GridNoise,
+    "sensitivity of a sum": lambda bad: clipped_sum([UNIT], bad),
     "sensitivity that is accounted": lambda bad: gaussian_rdp(1.0, sensitivity=bad),
     "sample rate": lambda bad: dp_sgd_rdp(1.0, bad, 1),
     "steps": lambda bad: dp_sgd_rdp(1.0, 0.1, bad),
