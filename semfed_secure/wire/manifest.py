@@ -9,7 +9,7 @@ from typing import Literal
 from semfed_secure.ids import Digest, FederationId, KeyId, RoundId, hex_digest, sha256
 from semfed_secure.units import Aggregation, Mechanism, OutputKind, PrivacyUnit, Relation
 from semfed_secure.wire.cbor import Limits
-from semfed_secure.wire.prompts import MAX_PROMPTS
+from semfed_secure.wire.prompts import MAX_PROMPTS, MAX_PROPOSED
 from semfed_secure.wire.schema import (
     DECIMAL_TEXT,
     DIGEST,
@@ -62,16 +62,30 @@ class ConsensusRule:
     """How one result per prompt is formed, in integers so that it can be recomputed exactly.
 
     ``*_ppm`` are shares in millionths: least support of the winner, least margin over the next, least
-    similarity inside a semantic group, and the share trimmed at the edge.
+    similarity inside a semantic group, and the share trimmed at the edge. ``proposals`` forms no labels but lists of
+    candidates, of at most ``max_candidates`` semantic groups with that support each; other rules form none.
     """
 
-    name: Literal["weighted_plurality", "semantic_group"]
+    name: Literal["weighted_plurality", "semantic_group", "proposals"]
     min_clients: int
     min_support_ppm: int
     min_margin_ppm: int
     similarity_ppm: int
     trim_ppm: int
     weights: Literal["equal", "agreement"]
+    max_candidates: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateSource:
+    """The round of proposals that a round of votes has its candidates from.
+
+    ``prompt_set_digest`` is of the prompts that it asked, ``consensus_digest`` of the lists that it published.
+    """
+
+    round_id: RoundId
+    prompt_set_digest: Digest
+    consensus_digest: Digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +110,7 @@ class RoundManifest:
             half is destroyed when this one takes no more contributions; the manifest's signatures make it the server's.
         closes_at_ms: When contributions end; in a round of texts, commitments.
         opening_ends_at_ms: When the time to open the commitments ends; None where contributions are sent at once.
+        candidates_from: Where the candidates of the prompts were proposed; None where they stand in a reviewed set.
     """
 
     federation: FederationId
@@ -117,6 +132,7 @@ class RoundManifest:
     closes_at_ms: int
     opening_ends_at_ms: int | None
     log_checkpoint: str
+    candidates_from: CandidateSource | None = None
 
     @property
     def digest(self) -> Digest:
@@ -160,8 +176,15 @@ def _holds_together(manifest: RoundManifest) -> None:
         raise WireValueError("a time to open commitments was expected for texts, and for nothing else")
     if manifest.opening_ends_at_ms is not None and manifest.opening_ends_at_ms <= manifest.closes_at_ms:
         raise WireValueError("commitments that are opened after they closed were expected")
-    if manifest.rule.name == "semantic_group" and manifest.embedder is None:
-        raise WireValueError("an embedder was expected for the rule semantic_group")
+    rule = manifest.rule
+    if rule.name in {"semantic_group", "proposals"} and manifest.embedder is None:
+        raise WireValueError(f"an embedder was expected for the rule {rule.name}")
+    if rule.name == "proposals" and manifest.kind is not OutputKind.TEXT:
+        raise WireValueError("proposals were expected to be texts")
+    if (rule.max_candidates > 0) != (rule.name == "proposals"):
+        raise WireValueError("a number of candidates was expected for proposals, and for nothing else")
+    if manifest.candidates_from is not None and manifest.kind is not OutputKind.VOTES:
+        raise WireValueError("proposed candidates were expected to be voted on")
 
 
 _EMBEDDER = record(
@@ -172,14 +195,19 @@ _DECODING = record(Decoding, {1: ("max_new_tokens", whole(1, 1_024))})
 _RULE = record(
     ConsensusRule,
     {
-        1: ("name", one_of("weighted_plurality", "semantic_group")),
+        1: ("name", one_of("weighted_plurality", "semantic_group", "proposals")),
         2: ("min_clients", whole(1, MAX_MEMBERS)),
         3: ("min_support_ppm", PPM),
         4: ("min_margin_ppm", PPM),
         5: ("similarity_ppm", PPM),
         6: ("trim_ppm", PPM),
         7: ("weights", one_of("equal", "agreement")),
+        8: ("max_candidates", whole(0, MAX_PROPOSED)),
     },
+)
+_SOURCE = record(
+    CandidateSource,
+    {1: ("round_id", NAME), 2: ("prompt_set_digest", DIGEST), 3: ("consensus_digest", DIGEST)},
 )
 _FLOOR = record(
     PrivacyFloor,
@@ -216,6 +244,7 @@ _MANIFEST = Message(
             18: ("closes_at_ms", INSTANT_MS),
             19: ("opening_ends_at_ms", maybe(INSTANT_MS)),
             20: ("log_checkpoint", text(MAX_CHECKPOINT_BYTES)),
+            21: ("candidates_from", maybe(_SOURCE)),
         },
         _holds_together,
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from semfed_secure.wire.manifest import (
     MANIFEST_LIMITS,
     NONCE_BYTES,
+    CandidateSource,
     ConsensusRule,
     Decoding,
     Embedder,
@@ -65,6 +66,7 @@ __all__ = [
     "RECEIPT_LIMITS",
     "SALT_BYTES",
     "STATEMENT_LIMITS",
+    "CandidateSource",
     "Commitments",
     "Consensus",
     "ConsensusRule",

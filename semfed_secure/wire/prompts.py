@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from semfed_secure.ids import Digest, PromptId, sha256
 from semfed_secure.wire.cbor import Limits, Value
-from semfed_secure.wire.schema import NAME, Codec, Message, WireValueError, many, record, text
+from semfed_secure.wire.schema import NAME, Codec, Message, WireValueError, many, maybe, record, text
 
 MAX_PROMPTS = 20_000
 """Prompts of one set: what a site of two cores can answer in a working day."""
@@ -15,6 +15,8 @@ MAX_PROMPT_BYTES = 8 * 1024
 MAX_CANDIDATES = 1_000
 """Candidate answers of one prompt; a vote is an int16 index into them."""
 MAX_CANDIDATE_BYTES = 512
+MAX_PROPOSED = 64
+"""Candidates of one prompt that a round of proposals publishes at most."""
 PROMPT_SET_LIMITS = Limits(max_bytes=64 * 1024 * 1024, max_items=2_000_000)
 """Far below the product of the limits above: a set near all of them at once is no honest set."""
 
@@ -23,6 +25,8 @@ PROMPT_SET_LIMITS = Limits(max_bytes=64 * 1024 * 1024, max_items=2_000_000)
 class Prompt:
     """One public question; ``candidates`` are its own allowed labels, empty if the set's apply.
 
+    A site that declares its topics abstains on questions of another ``topic``; one without is for everybody.
+
     On the wire question and labels are readable (`is_readable`), and no two labels of one question are the same but
     for case, style and outer blanks (`folded`).
     """
@@ -30,13 +34,14 @@ class Prompt:
     id: PromptId
     text: str
     candidates: tuple[str, ...] = ()
+    topic: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PromptSet:
     """An ordered set of public prompts; outputs and results stand in this order.
 
-    Its digest covers every byte: name, ids, texts, candidates, and their order.
+    Its digest covers every byte: name, ids, texts, candidates, topics, and their order.
     """
 
     name: str
@@ -94,13 +99,22 @@ def parse_prompt_set(data: bytes) -> PromptSet:
     return _PROMPT_SET.parse(data)
 
 
+def require_distinct(candidates: tuple[str, ...]) -> None:
+    """Refuse labels of one question of which a reader takes two for one.
+
+    Raises:
+        WireValueError: two are the same but for case, style and outer blanks.
+    """
+    if len(set(map(folded, candidates))) != len(candidates):
+        raise WireValueError("candidates that differ in more than case, style and outer blanks were expected")
+
+
 def _no_repeats(prompt_set: PromptSet) -> None:
     ids = [prompt.id for prompt in prompt_set.prompts]
     if len(set(ids)) != len(ids):
         raise WireValueError("prompt ids without repeats were expected")
     for candidates in {prompt_set.candidates, *(prompt.candidates for prompt in prompt_set.prompts)}:
-        if len(set(map(folded, candidates))) != len(candidates):
-            raise WireValueError("candidates that differ in more than case, style and outer blanks were expected")
+        require_distinct(candidates)
 
 
 def _readable(max_bytes: int) -> Codec[str]:
@@ -115,13 +129,15 @@ def _readable(max_bytes: int) -> Codec[str]:
     return Codec(check, check)
 
 
-_CANDIDATES = many(_readable(MAX_CANDIDATE_BYTES), MAX_CANDIDATES)
+CANDIDATE = _readable(MAX_CANDIDATE_BYTES)
+_CANDIDATES = many(CANDIDATE, MAX_CANDIDATES)
 _PROMPT = record(
     Prompt,
     {
         1: ("id", text(64, r"[\x21-\x7e]+")),
         2: ("text", _readable(MAX_PROMPT_BYTES)),
         3: ("candidates", _CANDIDATES),
+        4: ("topic", maybe(NAME)),
     },
 )
 _PROMPT_SET = Message(

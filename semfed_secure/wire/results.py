@@ -9,7 +9,7 @@ from semfed_secure.ids import DIGEST_BYTES, Digest, RoundId, sha256
 from semfed_secure.wire.cbor import Limits
 from semfed_secure.wire.manifest import MAX_CHECKPOINT_BYTES, MAX_MEMBERS
 from semfed_secure.wire.payload import MAX_TEXT_BYTES
-from semfed_secure.wire.prompts import MAX_PROMPTS
+from semfed_secure.wire.prompts import CANDIDATE, MAX_PROMPTS, MAX_PROPOSED, require_distinct
 from semfed_secure.wire.schema import (
     DIGEST,
     MAX_EXACT,
@@ -33,7 +33,7 @@ MAX_PROOF_HASHES = 64
 RECEIPT_LIMITS = Limits(max_bytes=32 * 1024)
 COMMITMENTS_LIMITS = Limits(max_bytes=64 * 1024, max_items=64 + MAX_MEMBERS + MAX_PROOF_HASHES)
 """One digest for each of `MAX_MEMBERS`, a checkpoint and a proof."""
-CONSENSUS_LIMITS = Limits(max_bytes=96 * 1024 * 1024, max_items=64 + 1_024 + 10 * MAX_PROMPTS)
+CONSENSUS_LIMITS = Limits(max_bytes=96 * 1024 * 1024, max_items=64 + 1_024 + (12 + MAX_PROPOSED) * MAX_PROMPTS)
 
 
 class Outcome(StrEnum):
@@ -45,9 +45,10 @@ class Outcome(StrEnum):
 
 
 class PromptStatus(StrEnum):
-    """What became of one prompt."""
+    """What became of one prompt; only ``agreed`` has a label, only ``proposed`` has candidates."""
 
     AGREED = "agreed"
+    PROPOSED = "proposed"
     CONTESTED = "contested"
     TOO_FEW = "too_few"
 
@@ -92,13 +93,15 @@ class Commitments:
 class PromptResult:
     """The result for one prompt: its pseudo-label if agreed, with the weight behind it in millionths.
 
-    ``support_ppm`` is the winner's share of the weight that answered, ``margin_ppm`` its lead over the next.
+    ``support_ppm`` is the winner's share of the weight that answered, ``margin_ppm`` its lead over the next. What a
+    round of proposals gives instead is ``candidates`` to vote on, in an order that tells nothing of who gave them.
     """
 
     status: PromptStatus
     label: str | None
     support_ppm: int
     margin_ppm: int
+    candidates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,9 +174,12 @@ def _code_iff_rejected(receipt: Receipt) -> None:
         raise WireValueError("a code exactly for a rejected contribution was expected")
 
 
-def _label_iff_agreed(result: PromptResult) -> None:
+def _content_of_status(result: PromptResult) -> None:
     if (result.label is None) == (result.status == PromptStatus.AGREED):
         raise WireValueError("a label exactly for an agreed prompt was expected")
+    if bool(result.candidates) != (result.status == PromptStatus.PROPOSED):
+        raise WireValueError("candidates exactly for a prompt with proposals were expected")
+    require_distinct(result.candidates)
 
 
 def _digests_in_order(commitments: Commitments) -> None:
@@ -230,8 +236,9 @@ _RESULT = record(
         2: ("label", maybe(text(MAX_TEXT_BYTES))),
         3: ("support_ppm", PPM),
         4: ("margin_ppm", PPM),
+        5: ("candidates", many(CANDIDATE, MAX_PROPOSED)),
     },
-    _label_iff_agreed,
+    _content_of_status,
 )
 _CONSENSUS = Message(
     MessageType.CONSENSUS.value,

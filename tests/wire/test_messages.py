@@ -14,7 +14,7 @@ from semfed_secure.errors import ConfigurationError, PeerError
 from semfed_secure.ids import sha256
 from semfed_secure.units import OutputKind
 from semfed_secure.wire import cbor, messages, prompts
-from semfed_secure.wire.messages import Outcome, Payload, PromptStatus, commit, statement_info
+from semfed_secure.wire.messages import CandidateSource, Outcome, Payload, PromptStatus, commit, statement_info
 from tests.wire import wire_examples as examples
 
 CODECS = {
@@ -131,6 +131,11 @@ def test_every_flipped_bit_changes_the_message_or_is_refused(name) -> None:
             assert other != example
 
 
+def listing(status: PromptStatus, listed: tuple[str, ...]) -> messages.Consensus:
+    """A consensus of one prompt with these candidates."""
+    return replace(examples.CONSENSUS, results=(messages.PromptResult(status, None, 0, 0, listed),))
+
+
 REFUSED = {
     "closes_before_it_opens": (messages.encode_manifest, replace(examples.MANIFEST, closes_at_ms=1)),
     "texts_without_a_time_to_open": (messages.encode_manifest, replace(examples.MANIFEST, opening_ends_at_ms=None)),
@@ -140,6 +145,37 @@ REFUSED = {
     ),
     "votes_with_a_time_to_open": (messages.encode_manifest, replace(examples.MANIFEST, kind=OutputKind.VOTES)),
     "groups_without_an_embedder": (messages.encode_manifest, replace(examples.MANIFEST, embedder=None)),
+    "proposals_without_an_embedder": (
+        messages.encode_manifest,
+        replace(examples.MANIFEST, rule=examples.PROPOSALS, embedder=None),
+    ),
+    "proposals_that_are_votes": (
+        messages.encode_manifest,
+        replace(examples.MANIFEST, rule=examples.PROPOSALS, kind=OutputKind.VOTES, opening_ends_at_ms=None),
+    ),
+    "proposals_without_a_number": (
+        messages.encode_manifest,
+        replace(examples.MANIFEST, rule=replace(examples.PROPOSALS, max_candidates=0)),
+    ),
+    "labels_with_a_number_of_candidates": (
+        messages.encode_manifest,
+        replace(examples.MANIFEST, rule=replace(examples.MANIFEST.rule, max_candidates=8)),
+    ),
+    "texts_with_proposed_candidates": (
+        messages.encode_manifest,
+        replace(examples.MANIFEST, candidates_from=CandidateSource("round-6", bytes(32), bytes(32))),
+    ),
+    "proposed_without_candidates": (messages.encode_consensus, listing(PromptStatus.PROPOSED, ())),
+    "candidates_of_a_contested_prompt": (messages.encode_consensus, listing(PromptStatus.CONTESTED, ("flu",))),
+    "one_candidate_twice": (messages.encode_consensus, listing(PromptStatus.PROPOSED, ("flu", " FLU"))),
+    "a_candidate_with_a_hidden_character": (
+        messages.encode_consensus,
+        listing(PromptStatus.PROPOSED, ("flu", "fl\u202eu")),
+    ),
+    "too_many_proposals": (
+        messages.encode_consensus,
+        listing(PromptStatus.PROPOSED, tuple(map(str, range(65)))),
+    ),
     "short_nonce": (messages.encode_manifest, replace(examples.MANIFEST, nonce=bytes(31))),
     "upper_case_round": (messages.encode_manifest, replace(examples.MANIFEST, round_id="Round")),
     "path_as_round": (messages.encode_manifest, replace(examples.MANIFEST, round_id="../x")),

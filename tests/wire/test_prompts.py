@@ -19,7 +19,7 @@ disguises = st.sampled_from([str.upper, lambda label: "".join(chr(ord(char) + 0x
 
 def unchecked(prompt_set: prompts.PromptSet) -> bytes:
     """The bytes that a peer without checks sends."""
-    rows = [{1: row.id, 2: row.text, 3: list(row.candidates)} for row in prompt_set.prompts]
+    rows = [{1: row.id, 2: row.text, 3: list(row.candidates), 4: row.topic} for row in prompt_set.prompts]
     return cbor.encode({0: "semfed/prompt-set", 1: 1, 2: prompt_set.name, 3: rows, 4: list(prompt_set.candidates)})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 from hypothesis import strategies as st
@@ -10,6 +11,7 @@ from semfed_secure.ids import sha256
 from semfed_secure.units import Aggregation, Mechanism, OutputKind, PrivacyDeclaration, PrivacyUnit, Relation
 from semfed_secure.wire.messages import (
     ITEM_TYPES,
+    CandidateSource,
     Commitments,
     Consensus,
     ConsensusRule,
@@ -31,7 +33,10 @@ KEY_ID = "sha256:" + "ab" * 32
 
 PROMPT_SET = PromptSet(
     "departments",
-    (Prompt("p1", "broken wrist"), Prompt("p2", "chest pain — sudden", ("emergency", "circulatory"))),
+    (
+        Prompt("p1", "broken wrist"),
+        Prompt("p2", "chest pain — sudden", ("emergency", "circulatory"), "cardiology"),
+    ),
     ("injury", "circulatory"),
 )
 MANIFEST = RoundManifest(
@@ -55,6 +60,7 @@ MANIFEST = RoundManifest(
     opening_ends_at_ms=1_790_001_200_000,
     log_checkpoint="hub.example/hospitals/hub\n7\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n\n— x y\n",
 )
+PROPOSALS = replace(MANIFEST.rule, name="proposals", max_candidates=8)
 STATEMENT = ContributionStatement(
     manifest_digest=MANIFEST.digest,
     federation="hospitals",
@@ -127,7 +133,8 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 labels = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
 shown = st.characters(exclude_categories=["C"]) | st.sampled_from("\n\t")
 readable = st.builds("{}{}{}".format, st.text(shown), st.characters(categories=["L", "N", "P"]), st.text(shown))
-candidates = st.lists(readable, max_size=4, unique_by=folded).map(tuple)
+some_candidates = st.lists(readable, min_size=1, max_size=4, unique_by=folded).map(tuple)
+candidates = some_candidates | st.just(())
 decimals = st.decimals(0, 10**8, allow_nan=False, allow_infinity=False, places=9)
 kinds = st.sampled_from(OutputKind)
 
@@ -135,7 +142,7 @@ prompt_sets = st.builds(
     PromptSet,
     names,
     st.lists(
-        st.builds(Prompt, st.from_regex(r"[\x21-\x7e]{1,12}", fullmatch=True), readable, candidates),
+        st.builds(Prompt, st.from_regex(r"[\x21-\x7e]{1,12}", fullmatch=True), readable, candidates, st.none() | names),
         min_size=1,
         max_size=5,
         unique_by=lambda prompt: prompt.id,
@@ -153,6 +160,8 @@ rules = st.builds(
     ppm,
     st.sampled_from(["equal", "agreement"]),
 )
+proposals = st.builds(replace, rules, name=st.just("proposals"), max_candidates=st.integers(1, 64))
+sources = st.builds(CandidateSource, names, digests, digests)
 floors = st.builds(
     PrivacyFloor,
     decimals.map(lambda value: format(value, "f")) | st.just("Infinity"),
@@ -169,7 +178,9 @@ def manifests(draw) -> RoundManifest:
     opens = draw(st.integers(0, 253_402_300_799_990))
     closes = draw(st.integers(opens + 1, 253_402_300_799_998))
     kind = draw(kinds)
-    ends = draw(st.integers(closes + 1, 253_402_300_799_999)) if kind is OutputKind.TEXT else None
+    text = kind is OutputKind.TEXT
+    ends = draw(st.integers(closes + 1, 253_402_300_799_999)) if text else None
+    rule = draw(rules | proposals if text else rules)
     return RoundManifest(
         federation=draw(names),
         round_id=draw(names),
@@ -178,9 +189,9 @@ def manifests(draw) -> RoundManifest:
         prompt_count=draw(st.integers(1, 20_000)),
         kind=kind,
         aggregation=draw(st.sampled_from(Aggregation)),
-        embedder=draw(st.none() | embedders),
+        embedder=draw(embedders if rule.name == "proposals" else st.none() | embedders),
         decoding=Decoding(draw(st.integers(1, 1_024))),
-        rule=draw(rules),
+        rule=rule,
         dp_floor=draw(floors),
         roster_digest=draw(digests),
         roster_sequence=draw(sequences),
@@ -190,6 +201,7 @@ def manifests(draw) -> RoundManifest:
         closes_at_ms=closes,
         opening_ends_at_ms=ends,
         log_checkpoint=draw(texts),
+        candidates_from=draw(st.none() | sources) if kind is OutputKind.VOTES else None,
     )
 
 
@@ -263,8 +275,10 @@ commitments = st.builds(
     log_checkpoint=texts,
     inclusion_proof=st.lists(digests, max_size=5).map(tuple),
 )
-results = st.builds(PromptResult, st.just(PromptStatus.AGREED), texts, ppm, ppm) | st.builds(
-    PromptResult, st.sampled_from([PromptStatus.CONTESTED, PromptStatus.TOO_FEW]), st.none(), ppm, ppm
+results = st.one_of(
+    st.builds(PromptResult, st.just(PromptStatus.AGREED), texts, ppm, ppm),
+    st.builds(PromptResult, st.sampled_from([PromptStatus.CONTESTED, PromptStatus.TOO_FEW]), st.none(), ppm, ppm),
+    st.builds(PromptResult, st.just(PromptStatus.PROPOSED), st.none(), ppm, ppm, some_candidates),
 )
 consensuses = st.builds(
     Consensus,
