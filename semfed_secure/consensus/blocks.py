@@ -62,14 +62,17 @@ def each_prompt(
         raise ConfigurationError("SF105", "real numbers of shape (prompts, clients, dimensions) were expected")
     prompts, clients, dimensions = given.shape
     kind = np.float32 if np.result_type(given.dtype, np.float32) == np.float32 else np.float64
+    whole_numbers = given.dtype.kind != "f"
+    inner = np.float64 if whole_numbers else kind
     shares = _weights(weights, prompts, clients)
     result = np.full((prompts, dimensions), np.nan, kind)
-    size = max(clients * dimensions * np.dtype(kind).itemsize, 1)
+    size = max(clients * dimensions * np.dtype(inner).itemsize, 1)
+    kernel = None if whole_numbers else kernel
     step = max((BLOCK_BYTES if kernel is None else KERNEL_BYTES) // size, 1)
     with np.errstate(all="ignore"):  # numbers too large to hold are sorted out by what they give
         for start in range(0, prompts, step):
             here = slice(start, start + step)
-            block: Vectors = np.ascontiguousarray(given[here], kind)
+            block: Vectors = np.ascontiguousarray(given[here], inner)
             left = np.arange(len(block))
             if kernel is not None and block.size:
                 result[here], done = kernel(block, _shares(shares[here]))

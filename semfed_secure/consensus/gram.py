@@ -3,6 +3,9 @@
 Every rule that turns with the vectors is a function of their inner products alone: it gives each client a share, and
 the result is the sum of the vectors in these shares. So it costs one batched matrix product, arithmetic in as many
 dimensions as there are clients, and one sum. Everything here takes finite vectors of clients that are all present.
+
+Vectors of float32 are multiplied by the machine's BLAS, whose order of summation is its own. Whole numbers come as
+float64: their inner products are exact, and everything after is summed in an order that is fixed.
 """
 
 from __future__ import annotations
@@ -51,7 +54,17 @@ def squared_distances(product: Shares) -> Shares:
 
 def combine(shares: Shares, vectors: Vectors) -> Vectors:
     """The sum of the clients' vectors in these shares, ``(prompts, dimensions)``."""
-    total: Vectors = np.matmul(shares[:, None].astype(vectors.dtype), vectors)[:, 0]
+    if vectors.dtype == np.float32:
+        total: Vectors = np.matmul(shares[:, None].astype(np.float32), vectors)[:, 0]
+        return total
+    return applied(shares[:, None], vectors)[:, 0]
+
+
+def applied(matrices: Shares, vectors: Vectors) -> Shares:
+    """A product of float64 matrices, summed in the order of the clients on every machine."""
+    total = matrices[:, :, :1] * vectors[:, :1]
+    for client in range(1, vectors.shape[1]):
+        total += matrices[:, :, client : client + 1] * vectors[:, client : client + 1]
     return total
 
 
@@ -91,8 +104,13 @@ def clipped_shares(product: Shares, weights: Shares, radius: float) -> Shares:
 
 def squared_distances_to(product: Shares, shares: Shares) -> Shares:
     """Squared distance of every client to the point with these shares."""
-    projected = np.matmul(product, shares[..., None])[..., 0]
+    projected = projections(product, shares)
     inner = (projected * shares).sum(axis=-1, keepdims=True)
     own = np.diagonal(product, axis1=1, axis2=2)
     squared: Shares = np.maximum(own - 2 * projected + inner, 0.0)
     return squared
+
+
+def projections(product: Shares, shares: Shares) -> Shares:
+    """Inner product of every client with the point with these shares, ``(prompts, clients)``."""
+    return (product * shares[:, None]).sum(axis=-1)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from semfed_secure.consensus.gram import SAME, squared_distances, squared_distances_to
+from semfed_secure.consensus.gram import SAME, projections, squared_distances, squared_distances_to
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -118,7 +118,7 @@ def _spherical_step(cosine: Shares, weights: Shares, shares: Shares) -> tuple[Sh
 
 
 def _cosines(cosine: Shares, shares: Shares) -> Shares:
-    near: Shares = np.clip(np.matmul(cosine, shares[..., None])[..., 0], -1.0, 1.0)
+    near: Shares = np.clip(projections(cosine, shares), -1.0, 1.0)
     return near
 
 
@@ -128,6 +128,5 @@ def _to_length_one(product: Shares, shares: Shares) -> tuple[Shares, Shares]:
 
 
 def _squared_length(product: Shares, shares: Shares) -> Shares:
-    projected = np.matmul(product, shares[..., None])[..., 0]
-    squared: Shares = np.maximum((projected * shares).sum(axis=1), 0.0)
+    squared: Shares = np.maximum((projections(product, shares) * shares).sum(axis=1), 0.0)
     return squared

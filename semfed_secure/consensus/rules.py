@@ -4,6 +4,8 @@ Arrays of ``(prompts, clients, dimensions)`` go in, and one row for each prompt 
 Prompts are independent of each other. They are worked on in blocks that fit the processor's cache, and a prompt's bytes
 depend neither on the block nor on its neighbours, so ``map(rule, blocks)`` streams over more prompts than memory
 holds. An array may also be a memory map. Numbers come out as float32, or as float64 where they came in wider.
+Whole numbers, as bundles of int16 hold them, give the same bytes on every machine, but for the spherical median, whose
+angles are the machine's library's.
 
 A client's row counts as absent at a prompt if it holds NaN or infinity, if its squared length does not fit into its
 type, or if the client has weight 0 there: the rule then sees the others only, as if the client had not answered. A
@@ -53,7 +55,7 @@ def coordinate_median(vectors: ArrayLike, *, compiled: bool = False) -> Vectors:
 
     Args:
         vectors: ``(prompts, clients, dimensions)``.
-        compiled: Use the kernels of the extra ``accel``: the same bytes, sooner.
+        compiled: Use the kernels of the extra ``accel`` for floating-point numbers: the same bytes, sooner.
     """
     return _middle_mean(vectors, 1, lambda clients: (clients - 1) // 2, compiled=compiled)
 
@@ -66,7 +68,7 @@ def trimmed_mean(vectors: ArrayLike, *, faults: int, compiled: bool = False) -> 
     Args:
         vectors: ``(prompts, clients, dimensions)``.
         faults: How many clients may lie.
-        compiled: Use the kernels of the extra ``accel``: the same bytes, sooner.
+        compiled: Use the kernels of the extra ``accel`` for floating-point numbers: the same bytes, sooner.
 
     Raises:
         ConfigurationError: ``SF105`` if so many liars cannot be tolerated among so many clients.
@@ -85,7 +87,7 @@ def geometric_median(vectors: ArrayLike, weights: ArrayLike | None = None, *, co
     Args:
         vectors: ``(prompts, clients, dimensions)``.
         weights: Not negative, ``(clients,)`` or ``(prompts, clients)``; equal if absent.
-        compiled: Use the kernels of the extra ``accel``: the same point up to rounding, sooner.
+        compiled: Use the kernels of the extra ``accel`` for floating-point numbers: the same up to rounding, sooner.
     """
 
     def rule(dense: Vectors, shares: Shares) -> Vectors:
@@ -104,7 +106,7 @@ def krum(vectors: ArrayLike, *, faults: int, compiled: bool = False) -> Vectors:
     Args:
         vectors: ``(prompts, clients, dimensions)``.
         faults: How many clients may lie.
-        compiled: Use the kernels of the extra ``accel``: the same up to rounding, sooner.
+        compiled: Use the kernels of the extra ``accel`` for floating-point numbers: the same up to rounding, sooner.
 
     Raises:
         ConfigurationError: ``SF105`` if so many liars cannot be tolerated among so many clients.
@@ -118,7 +120,7 @@ def multi_krum(vectors: ArrayLike, *, faults: int, compiled: bool = False) -> Ve
     Args:
         vectors: ``(prompts, clients, dimensions)``.
         faults: How many clients may lie.
-        compiled: Use the kernels of the extra ``accel``: the same up to rounding, sooner.
+        compiled: Use the kernels of the extra ``accel`` for floating-point numbers: the same up to rounding, sooner.
 
     Raises:
         ConfigurationError: ``SF105`` if so many liars cannot be tolerated among so many clients.
@@ -146,14 +148,14 @@ def nearest_neighbour_mixing(vectors: ArrayLike, *, faults: int, then: MixedRule
         product = gram.gram(dense)
         mixing = gram.lowest(gram.squared_distances(product), clients - faults)
         if then in {"coordinate_median", "trimmed_mean"}:
-            mixed = np.matmul(mixing.astype(dense.dtype), dense)
+            mixed = np.stack([gram.combine(row, dense) for row in mixing.swapaxes(0, 1)], axis=1)
             return gram.middle_mean(mixed, faults if then == "trimmed_mean" else (clients - 1) // 2)
-        product = mixing @ product @ mixing.swapaxes(1, 2)
+        product = gram.applied(gram.applied(mixing, product), mixing.swapaxes(1, 2))
         if then == "geometric_median":
             shares = medians.geometric(product, shares)
         elif then != "mean":
             shares = gram.krum_shares(product, faults, 1 if then == "krum" else clients - faults)
-        return gram.combine(np.matmul(shares[:, None], mixing)[:, 0], dense)
+        return gram.combine(gram.combine(shares, mixing), dense)
 
     if then not in {"mean", "coordinate_median", "trimmed_mean", "geometric_median", "krum", "multi_krum"}:
         raise ConfigurationError("SF105", "mixtures go to a rule of `MixedRule`", rule=str(then)[:40])
