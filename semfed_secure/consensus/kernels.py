@@ -252,20 +252,17 @@ def _settled(product: Shares, weights: Shares) -> Shares:
     clients = len(weights)
     following, distance, kept, unused = np.empty(clients), np.empty(clients), np.empty(clients), np.empty(clients)
     shares: Shares = _start(product, weights, distance)
-    turn = 0
-    while turn < STEPS:
+    for turn in range(STEPS):
         pull = _step(product, weights, shares, following, distance)
-        if pull <= SETTLED:
-            break
         for visit in VISITS:
-            if turn == visit:
+            if turn == visit and pull > SETTLED:
                 kept[:] = 0
                 kept[np.argmin(distance)] = 1
                 if _step(product, weights, kept, unused, unused) <= 0:
                     return kept
-        turn += 1
-        if turn < STEPS:
-            shares, following = following, shares
+        shares, following = following, shares
+        if pull <= SETTLED:
+            break
     return shares
 
 
@@ -274,8 +271,11 @@ def _start(product: Shares, weights: Shares, distance: Shares) -> Shares:
     clients = len(weights)
     at_clients = np.zeros(clients)
     for client in range(clients):
-        for other in range(clients):
-            at_clients[client] += weights[other] * np.sqrt(_apart(product, client, other))
+        for other in range(client):
+            distance[other] = np.sqrt(_apart(product, client, other))
+        for other in range(client):
+            at_clients[client] += weights[other] * distance[other]
+            at_clients[other] += weights[client] * distance[other]
     _distances(product, weights, distance)
     at_mean = 0.0
     for client in range(clients):
@@ -293,16 +293,23 @@ def _start(product: Shares, weights: Shares, distance: Shares) -> Shares:
 def _distances(product: Shares, shares: Shares, squared: Shares) -> float:
     """Squared distance of each client to the point; returns the point's squared length."""
     clients = len(shares)
+    _project(product, shares, squared)
     inner = 0.0
     for client in range(clients):
-        projected = 0.0
-        for other in range(clients):
-            projected += product[client, other] * shares[other]
-        squared[client] = projected
-        inner += projected * shares[client]
+        inner += squared[client] * shares[client]
     for client in range(clients):
         squared[client] = max(product[client, client] - 2 * squared[client] + inner, 0.0)
     return max(inner, 0.0)
+
+
+@_summing
+def _project(product: Shares, shares: Shares, projected: Shares) -> None:
+    """Fill in every client's inner product with the point."""
+    clients = len(shares)
+    projected[:] = 0
+    for other in range(clients):
+        for client in range(clients):
+            projected[client] += product[other, client] * shares[other]
 
 
 @_summing
@@ -324,11 +331,9 @@ def _step(product: Shares, weights: Shares, shares: Shares, following: Shares, d
         if distance[client] > 0:
             force[client] += weights[client] / distance[client]
     pulling = 0.0
+    _project(product, force, following)
     for client in range(clients):
-        projected = 0.0
-        for other in range(clients):
-            projected += product[client, other] * force[other]
-        pulling += projected * force[client]
+        pulling += following[client] * force[client]
     pulling = np.sqrt(max(pulling, 0.0))
     stay = min(1.0, held / max(pulling, _TINY))
     summed = 0.0

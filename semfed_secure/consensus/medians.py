@@ -2,8 +2,8 @@
 
 It starts at the mean, or at the client below which it would otherwise have to pass, so it never gets caught on a
 client that is no median (Vardi and Zhang's step leaves such a client). The pull of all clients on the point, over
-their weight, bounds how far the sum of distances is from the least: the iteration ends when it is a millionth.
-Prompts that have settled are not touched again, so none depends on another.
+their weight, bounds how far the sum of distances is from the least: where it is a ten-thousandth, the next step is the
+last. Prompts that have settled are not touched again, so none depends on another.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     _Step: TypeAlias = Callable[[Shares, Shares, Shares], tuple[Shares, Shares, Shares]]
     """Inner products, weights and a point to the pull left there, the next point, and every client's distance."""
 
-SETTLED = 1e-6
+SETTLED = 1e-4
 STEPS = 150
 VISITS = (5, 20, 60)
 """Steps before which the nearest client is tried itself: towards a client the iteration only creeps."""
@@ -79,8 +79,8 @@ def _settle(step: _Step, product: Shares, weights: Shares, start: Shares) -> Sha
         if turn in VISITS:
             client = np.eye(distance.shape[1])[distance.argmin(axis=1)]
             here = moving & (step(product, weights, client)[0] <= 0)
-            shares, moving = np.where(here[:, None], client, shares), moving & ~here
-        result[active] = shares
+            following, moving = np.where(here[:, None], client, following), moving & ~here
+        result[active] = following
         if not moving.any():
             break
         active, product, weights, shares = active[moving], product[moving], weights[moving], following[moving]
