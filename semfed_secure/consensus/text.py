@@ -7,7 +7,7 @@ weight behind it; only then the released text, nearest to the geometric median o
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -60,18 +60,15 @@ class Vocabulary:
         return tuple(guard(text) for text in self.texts)
 
     def graph(self, entries: Sequence[int]) -> Graph:
-        """Who resembles whom among the named entries: near enough, and with the same guard."""
+        """Who resembles whom among the named entries: near enough, and with guards that agree."""
         cosine = cosines_ppm(self._quantised[list(entries)])
         guards = [self._guards[entry] for entry in entries]
-        neighbours = tuple(
-            sum(
-                1 << other
-                for other, its_guard in enumerate(guards)
-                if other != one and cosine[one, other] >= self.similarity_ppm and its_guard == guards[one]
-            )
-            for one in range(len(entries))
-        )
-        return Graph(tuple(entries), cosine, neighbours)
+        neighbours = [0] * len(entries)
+        for one, other in np.argwhere(np.triu(cosine >= self.similarity_ppm, 1)).tolist():
+            if guards[one].agrees(guards[other]):
+                neighbours[one] |= 1 << other
+                neighbours[other] |= 1 << one
+        return Graph(tuple(entries), cosine, tuple(neighbours))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +87,15 @@ class Graph:
 
     def alike(self) -> NDArray[np.bool_]:
         """Whether two vertices are equal or neighbours, ``(vertices, vertices)``."""
-        size = len(self.entries)
-        return np.array(
-            [[a == b or bool(self.neighbours[a] >> b & 1) for b in range(size)] for a in range(size)], dtype=bool
-        ).reshape(size, size)
+        return _alike(self.neighbours)
+
+
+@lru_cache(maxsize=4096)  # most prompts have few distinct answers, and most of them one of few patterns
+def _alike(neighbours: tuple[int, ...]) -> BoolArray:
+    size = len(neighbours)
+    rows = [(mask | 1 << one).to_bytes(-(-size // 8), "little") for one, mask in enumerate(neighbours)]
+    packed = np.frombuffer(b"".join(rows), np.uint8).reshape(size, -1)
+    return np.unpackbits(packed, axis=1, count=size, bitorder="little").astype(bool)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +114,28 @@ class TextAnswers:
     graphs: tuple[Graph, ...]
     vertices: IntArray
 
-    def agreements(self) -> IntArray:
-        """On how many prompts each two clients are neighbours or equal."""
+    def agreements(self, among: BoolArray | None = None) -> IntArray:
+        """On how many prompts each two clients are neighbours or equal, of the answers marked in ``among``."""
         clients = self.answers.shape[0]
         counts = np.zeros((clients, clients), np.int64)
-        for graph, vertex in zip(self.graphs, self.vertices.T, strict=True):
+        vertices = self.vertices if among is None else np.where(among, self.vertices, ABSTAIN)
+        for graph, vertex in zip(self.graphs, vertices.T, strict=True):
             here = np.flatnonzero(vertex >= 0)
-            counts[np.ix_(here, here)] += graph.alike()[np.ix_(vertex[here], vertex[here])]
+            if len(here):
+                counts[np.ix_(here, here)] += graph.alike()[np.ix_(vertex[here], vertex[here])]
         return counts
+
+    def outweighed(self, weights: IntArray) -> BoolArray:
+        """Whose text and its neighbours have less weight than some text that is no neighbour of it, and its own."""
+        behind = np.zeros(self.vertices.shape, bool)
+        for prompt, graph in enumerate(self.graphs):
+            here = np.flatnonzero(self.vertices[:, prompt] >= 0)
+            if len(here):
+                vertex = self.vertices[here, prompt]
+                alike = graph.alike()[np.ix_(vertex, vertex)]
+                mass = alike @ weights[here]
+                behind[here, prompt] = np.where(alike, 0, mass).max(axis=1) > mass
+        return behind
 
     def consensus(self, weights: IntArray, *, rule: ConsensusRule) -> Outcomes:
         """`text_consensus` of these answers."""
@@ -191,7 +207,11 @@ def text_consensus(evidence: TextAnswers, weights: IntArray, *, rule: ConsensusR
         support_ppm=support_ppm,
         margin_ppm=margin_ppm,
         certified_tolerance=tolerance(
-            _column(poll.winner_count for poll in polls), _column(poll.rival_count for poll in polls), rule
+            _column(poll.winner_count for poll in polls),
+            _column(poll.rival_count for poll in polls),
+            lead=_column(poll.top - poll.rival for poll in polls),
+            weights=weights,
+            rule=rule,
         ),
         members=_standing(evidence.vertices, [poll.group for poll in polls]),
         core=_standing(evidence.vertices, middles),
