@@ -21,6 +21,8 @@ PPM = 1_000_000
 MIN_WEIGHT_PPM = 500_000
 """No behaviour takes more than half of a client's weight: a wrong suspicion must stay cheap."""
 MAX_WEIGHT_PPM = PPM
+FLOOR_PPM = 20_000
+"""Gold answers may take more, and never everything."""
 ABSTAIN = -1
 
 IntArray = NDArray[np.int64]
@@ -68,8 +70,15 @@ class Evidence(Protocol):
         """Index of each answer, or `ABSTAIN`, ``(clients, prompts)``."""
         ...
 
-    def agreements(self) -> IntArray:
-        """On how many prompts each two clients said the same, ``(clients, clients)``."""
+    def agreements(self, among: BoolArray | None = None) -> IntArray:
+        """On how many prompts each two clients said the same, ``(clients, clients)``.
+
+        With ``among``, ``(clients, prompts)``, only answers marked there count.
+        """
+        ...
+
+    def outweighed(self, weights: IntArray) -> BoolArray:
+        """Whose answer has less weight behind it than another answer to its prompt, ``(clients, prompts)``."""
         ...
 
     def consensus(self, weights: IntArray, *, rule: ConsensusRule) -> Outcomes:
@@ -88,25 +97,33 @@ class Evidence(Protocol):
 def status_of(*, answered: IntArray, support_ppm: IntArray, margin_ppm: IntArray, rule: ConsensusRule) -> IntArray:
     """Judge each prompt: enough clients, enough support, enough margin.
 
-    Fewer than ``rule.min_clients`` answers are always `Status.TOO_FEW`, whatever they say.
+    Fewer than ``rule.min_clients`` answers are always `Status.TOO_FEW`, whatever they say; proposals never agree.
     """
     agreed = (support_ppm >= rule.min_support_ppm) & (margin_ppm >= rule.min_margin_ppm)
+    agreed &= rule.name != "proposals"
     judged = np.where(agreed, int(Status.AGREED), int(Status.CONTESTED))
     enough = answered >= max(rule.min_clients, 1)
     return np.where(enough, judged, int(Status.TOO_FEW)).astype(np.int64)
 
 
-def tolerance(winner_count: IntArray, rival_count: IntArray, rule: ConsensusRule) -> IntArray:
+def tolerance(
+    winner_count: IntArray, rival_count: IntArray, *, lead: IntArray, weights: IntArray, rule: ConsensusRule
+) -> IntArray:
     """How many clients could change their answers at will, and the winner would still win.
 
-    With weights in ``[low, high]``, ``f`` liars leave the winner at least ``(a - f) * low`` and give no
-    rival more than ``(b + f) * high``; the result is the largest ``f`` for which the first is greater,
-    and 0 where there is none. With equal weights that is ``floor((a - b - 1) / 2)``.
+    Under ``equal`` and ``anchored`` an answer moves no weight, but that of a gold prompt, which is certified nothing:
+    ``f`` liars take at most twice their weight from the lead, and the result is the largest ``f`` for which twice the
+    ``f`` heaviest clients weigh less than the lead; with equal weights that is ``floor((a - b - 1) / 2)``.
+
+    Under ``agreement`` answers move weights inside ``[low, high]``: the liars leave the winner at least
+    ``(a - f) * low`` and give no rival more than ``(b + f) * high``, and the first must be greater.
     """
-    low = MAX_WEIGHT_PPM if rule.weights == "equal" else MIN_WEIGHT_PPM
-    lead = winner_count * low - rival_count * MAX_WEIGHT_PPM
-    certified: IntArray = np.maximum((lead - 1) // (low + MAX_WEIGHT_PPM), 0)
-    return certified
+    if rule.weights == "agreement":
+        spare = winner_count * MIN_WEIGHT_PPM - rival_count * MAX_WEIGHT_PPM
+        by_count: IntArray = np.maximum((spare - 1) // (MIN_WEIGHT_PPM + MAX_WEIGHT_PPM), 0)
+        return by_count
+    taken = 2 * np.cumsum(np.sort(weights)[::-1])
+    return np.searchsorted(taken, lead, side="left").astype(np.int64)
 
 
 def tie_key(nonce: bytes, prompt_id: str, label: bytes) -> bytes:

@@ -45,14 +45,18 @@ class Votes:
     prompt_ids: tuple[str, ...]
     nonce: bytes
 
-    def agreements(self) -> IntArray:
-        """On how many prompts each two clients chose the same candidate."""
-        clients = self.answers.shape[0]
-        counts = np.zeros((clients, clients), np.int64)
-        for first in range(clients):
-            mine = self.answers[first]
-            counts[first] = ((self.answers == mine) & (mine >= 0)).sum(axis=1)
-        return counts
+    def agreements(self, among: BoolArray | None = None) -> IntArray:
+        """On how many prompts each two clients chose the same candidate, of the answers marked in ``among``."""
+        answers = self.answers if among is None else np.where(among, self.answers, ABSTAIN)
+        counts = [((answers == mine) & (mine >= 0)).sum(axis=1) for mine in answers]
+        return np.array(counts, np.int64).reshape(len(answers), len(answers))
+
+    def outweighed(self, weights: IntArray) -> BoolArray:
+        """Whose candidate has less weight behind it than another of its prompt."""
+        mass = np.stack([weights @ (self.answers == mine) for mine in self.answers])
+        mass = np.where(self.answers >= 0, mass, 0)
+        behind: BoolArray = (self.answers >= 0) & (mass < mass.max(axis=0))
+        return behind
 
     def consensus(self, weights: IntArray, *, rule: ConsensusRule) -> Outcomes:
         """`vote_consensus` of these answers."""
@@ -128,7 +132,7 @@ def _block(
         label=np.where(status == Status.AGREED, winner, ABSTAIN),
         support_ppm=support_ppm,
         margin_ppm=margin_ppm,
-        certified_tolerance=tolerance(members.sum(axis=0), rival_count, rule),
+        certified_tolerance=tolerance(members.sum(axis=0), rival_count, lead=top - rival, weights=weights, rule=rule),
         members=members,
         core=members,
     )

@@ -1,9 +1,10 @@
-"""How much each client counts, judged by its behaviour over all prompts of the round.
+"""How much each client counts, judged by its behaviour over all prompts of the round and of rounds before.
 
-Label-free: a client that agrees with the others as much as is usual here keeps its full weight, an
-outlier loses up to half of it. Where the weak are the majority, agreement speaks against the strong,
-which is why ``equal`` is the default and the bound is narrow. Pairs that agree far beyond the usual are
-reported as a collusion score and never punished: honest clients that are right also agree.
+Behaviour is label-free. A client that agrees with the others as much as is usual here keeps its full weight, an outlier
+loses up to half of it. So do clients that are *wrong together*: where their answer is outweighed, independent clients
+rarely give the same one, however good or bad they are. To be right together is no offence; a score of plain agreement
+makes it one. Where the weak are the majority, all this speaks against the strong: that is why ``equal`` is the default
+and the bound is narrow, and what gold prompts are for (`semfed_secure.consensus.anchors`).
 """
 
 from __future__ import annotations
@@ -13,58 +14,122 @@ from typing import Literal
 
 import numpy as np
 
-from semfed_secure.consensus.outcome import MAX_WEIGHT_PPM, MIN_WEIGHT_PPM, PPM, Evidence, IntArray
+from semfed_secure.consensus.anchors import AnchorCounts, anchored_weights, right_share
+from semfed_secure.consensus.outcome import MAX_WEIGHT_PPM, MIN_WEIGHT_PPM, PPM, BoolArray, Evidence, IntArray
+from semfed_secure.consensus.reputation import Past, past_of, remembered
+
+WeightMode = Literal["equal", "agreement", "anchored"]
 
 _PSEUDO_COUNTS = 16  # prompts of typical agreement added to every pair, so that few prompts judge nobody
-_SIGMAS_SQUARED = 36  # six standard deviations before a pair's agreement is called unusual
+_WRONG_PSEUDO_COUNTS = 8  # the same of prompts on which both of a pair are outweighed, which are fewer
+_SIGMAS_SQUARED = 25  # five standard deviations before a pair is called unusual
+_PASSES = 2  # the second finds those that won while they were not yet found out
 _FEWEST_CLIENTS = 3  # of two that disagree, nobody can say which is the outlier
 
 
 @dataclass(frozen=True, slots=True)
 class ClientWeights:
-    """What each client's behaviour shows, int64 ``(clients,)`` each.
+    """What each client's behaviour shows, int64 ``(clients,)`` each unless it says otherwise.
 
     Attributes:
         weight_ppm: The weight the rule uses.
-        observed_ppm: The weight ``agreement`` would give, reported also where ``equal`` is in force.
+        observed_ppm: The weight ``agreement`` would give, reported also where another mode is in force.
+        anchored_ppm: The weight ``anchored`` would give; all alike without gold prompts, now and before.
+        capped: Whose anchored weight was cut to its share of the whole, bool.
+        behaviour_ppm: As ``observed_ppm``, by this round alone: what later rounds remember.
         agreement_ppm: Median agreement with the other clients, shrunk to the round's typical value.
-        collusion_ppm: Agreement with its closest peer above the typical, where that exceeds six sigma; else 0.
+        collusion_ppm: How much more often than usual it was wrong together with its closest peer, where that exceeds
+            five sigma; else 0.
+        partner: Row of that peer, or -1.
+        anchors: The gold prompts, as they came.
+        past: The earlier rounds, as they came.
     """
 
     weight_ppm: IntArray
     observed_ppm: IntArray
+    anchored_ppm: IntArray
+    capped: BoolArray
+    behaviour_ppm: IntArray
     agreement_ppm: IntArray
     collusion_ppm: IntArray
+    partner: IntArray
+    anchors: AnchorCounts | None
+    past: Past | None
 
 
-def client_weights(evidence: Evidence, *, mode: Literal["equal", "agreement"]) -> ClientWeights:
+def client_weights(
+    evidence: Evidence, *, mode: WeightMode, anchors: AnchorCounts | None = None, past: Past | None = None
+) -> ClientWeights:
     """Weigh the clients of one round.
 
-    Every weight lies in ``[MIN_WEIGHT_PPM, MAX_WEIGHT_PPM]``, and permuting the clients permutes the
-    weights and changes nothing else.
+    Every weight lies in `bounds` of the mode, equal evidence gives equal weights, and permuting the clients permutes
+    the weights and changes nothing else.
+
+    Args:
+        evidence: The answers of the round.
+        mode: ``equal`` only observes; ``agreement`` weighs by behaviour; ``anchored`` by gold prompts alone.
+        anchors: How the clients fared on the gold prompts.
+        past: How they fared in earlier rounds.
     """
-    present = (evidence.answers >= 0).astype(np.int64)
-    shared, same = present @ present.T, evidence.agreements()
-    clients = present.shape[0]
+    clients = len(evidence.answers)
+    behaviour, agreement, wrong_together = _behaviour(evidence)
+    before = past or past_of((), [""] * clients)
+    observed = remembered(behaviour, before)
+    anchored, capped = _anchored(anchors, before, clients)
     full = np.full(clients, MAX_WEIGHT_PPM, np.int64)
-    if clients < _FEWEST_CLIENTS:
-        return ClientWeights(full, full, full, np.zeros(clients, np.int64))
-    pairs = _pair_agreement(shared, same)
-    agreement = np.array([_median(np.delete(row, client)) for client, row in enumerate(pairs)], np.int64)
-    typical = _median(agreement)
-    observed = np.clip(agreement * PPM // max(typical, 1), MIN_WEIGHT_PPM, MAX_WEIGHT_PPM)
+    collusion = wrong_together.max(axis=1, initial=0)
     return ClientWeights(
-        weight_ppm=observed if mode == "agreement" else full,
+        weight_ppm={"equal": full, "agreement": observed, "anchored": anchored}[mode],
         observed_ppm=observed,
+        anchored_ppm=anchored,
+        capped=capped,
+        behaviour_ppm=behaviour,
         agreement_ppm=agreement,
-        collusion_ppm=_collusion(pairs, shared, typical),
+        collusion_ppm=collusion,
+        partner=np.where(collusion > 0, wrong_together.argmax(axis=1), -1),
+        anchors=anchors,
+        past=past,
     )
 
 
-def _pair_agreement(shared: IntArray, same: IntArray) -> IntArray:
+def _anchored(anchors: AnchorCounts | None, before: Past, clients: int) -> tuple[IntArray, BoolArray]:
+    nothing = np.zeros(clients, np.int64)
+    right, seen = (nothing, nothing) if anchors is None else (anchors.right * PPM, anchors.seen * PPM)
+    alone, together = right_share(right, seen), right_share(right + before.right_ppm, seen + before.seen_ppm)
+    return anchored_weights(np.minimum(alone, together))
+
+
+def _behaviour(evidence: Evidence) -> tuple[IntArray, IntArray, IntArray]:
+    """Weight by behaviour, median agreement, and by pair how much more often than usual the two are wrong together."""
+    present = evidence.answers >= 0
+    clients = len(present)
+    if clients < _FEWEST_CLIENTS:
+        full = np.full(clients, MAX_WEIGHT_PPM, np.int64)
+        return full, full, np.zeros((clients, clients), np.int64)
+    pairs = _pair_shares(_both(present), evidence.agreements(), _PSEUDO_COUNTS)
+    agreement = np.array([_median(np.delete(row, client)) for client, row in enumerate(pairs)], np.int64)
+    typical = max(_median(agreement), 1)
+    # To find out who is wrong, those that agree more than is usual are first taken for one another's copies.
+    independence = _independence(_excess(pairs, typical))
+    for _ in range(_PASSES):
+        wrong = evidence.outweighed(agreement * independence // PPM) & present
+        wrong_together = _unusual(_both(wrong), evidence.agreements(wrong))
+        independence = _independence(wrong_together)
+    standing = np.clip(agreement * PPM // typical, MIN_WEIGHT_PPM, MAX_WEIGHT_PPM)
+    behaviour = np.clip(standing * independence // PPM, MIN_WEIGHT_PPM, MAX_WEIGHT_PPM)
+    return behaviour, agreement, wrong_together
+
+
+def _both(marked: BoolArray) -> IntArray:
+    """On how many prompts both of each two clients are marked."""
+    counts = marked.astype(np.int64)
+    return counts @ counts.T
+
+
+def _pair_shares(shared: IntArray, same: IntArray, pseudo_counts: int) -> IntArray:
     apart = ~np.eye(len(shared), dtype=bool)
     pooled = int(same[apart].sum()) * PPM // max(int(shared[apart].sum()), 1)
-    pairs: IntArray = (same * PPM + _PSEUDO_COUNTS * pooled) // (shared + _PSEUDO_COUNTS)
+    pairs: IntArray = (same * PPM + pseudo_counts * pooled) // (shared + pseudo_counts)
     return pairs
 
 
@@ -73,9 +138,23 @@ def _median(values: IntArray) -> int:
     return int(ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) // 2
 
 
-def _collusion(pairs: IntArray, shared: IntArray, typical: int) -> IntArray:
-    excess = np.maximum(pairs - typical, 0)
+def _excess(pairs: IntArray, usual: int) -> IntArray:
+    """How far each pair lies above the usual share, as a share of what is left above it."""
+    excess: IntArray = np.maximum(pairs - usual, 0) * PPM // max(PPM - usual, 1)
     np.fill_diagonal(excess, 0)
-    unusual = excess * excess * shared > _SIGMAS_SQUARED * typical * (PPM - typical)
-    closest: IntArray = np.where(unusual, excess, 0).max(axis=1)
-    return closest
+    return excess
+
+
+def _unusual(shared: IntArray, same: IntArray) -> IntArray:
+    pairs = _pair_shares(shared, same, _WRONG_PSEUDO_COUNTS)
+    usual = max(_median(pairs[~np.eye(len(pairs), dtype=bool)]), 1)
+    above = np.maximum(pairs - usual, 0)
+    unusual = above * above * shared > _SIGMAS_SQUARED * usual * (PPM - usual)
+    found: IntArray = np.where(unusual, _excess(pairs, usual), 0)
+    return found
+
+
+def _independence(excess: IntArray) -> IntArray:
+    """Share of a client's voice that is its own: of ``k`` that always say the same, one ``k``-th."""
+    independence: IntArray = PPM * PPM // (PPM + excess.sum(axis=1))
+    return independence

@@ -64,6 +64,8 @@ class ConsensusRule:
     ``*_ppm`` are shares in millionths: least support of the winner, least margin over the next, least
     similarity inside a semantic group, and the share trimmed at the edge. ``proposals`` forms no labels but lists of
     candidates, of at most ``max_candidates`` semantic groups with that support each; other rules form none.
+    ``weights`` says what may move a client's weight, and with that how far: nothing; its behaviour, down to a half; its
+    answers to gold prompts, which only the server knows, down to a fiftieth and up to a third of the whole.
     """
 
     name: Literal["weighted_plurality", "semantic_group", "proposals"]
@@ -72,7 +74,7 @@ class ConsensusRule:
     min_margin_ppm: int
     similarity_ppm: int
     trim_ppm: int
-    weights: Literal["equal", "agreement"]
+    weights: Literal["equal", "agreement", "anchored"]
     max_candidates: int = 0
 
 
@@ -201,7 +203,7 @@ _RULE = record(
         4: ("min_margin_ppm", PPM),
         5: ("similarity_ppm", PPM),
         6: ("trim_ppm", PPM),
-        7: ("weights", one_of("equal", "agreement")),
+        7: ("weights", one_of("equal", "agreement", "anchored")),
         8: ("max_candidates", whole(0, MAX_PROPOSED)),
     },
 )

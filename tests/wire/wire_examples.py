@@ -158,7 +158,7 @@ rules = st.builds(
     ppm,
     ppm,
     ppm,
-    st.sampled_from(["equal", "agreement"]),
+    st.sampled_from(["equal", "agreement", "anchored"]),
 )
 proposals = st.builds(replace, rules, name=st.just("proposals"), max_candidates=st.integers(1, 64))
 sources = st.builds(CandidateSource, names, digests, digests)
