@@ -7,10 +7,12 @@ on every machine.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
-@lru_cache(maxsize=4096)
 def heaviest_group(neighbours: tuple[int, ...], weights: tuple[int, ...], among: int) -> tuple[int, int]:
     """The heaviest set of pairwise neighbours; of equally heavy ones, the first in vertex order.
 
@@ -26,31 +28,28 @@ def heaviest_group(neighbours: tuple[int, ...], weights: tuple[int, ...], among:
     Returns:
         The members as a bit mask, and their weight.
     """
-    best = _heaviest(neighbours, weights, among, 0)
-    members, weight, allowed = 0, 0, among
-    for vertex in bits(among):
-        if not allowed >> vertex & 1:
-            continue
-        rest = allowed & neighbours[vertex] & ~((2 << vertex) - 1)
-        taken = weight + weights[vertex]
-        if taken + _heaviest(neighbours, weights, rest, best - taken - 1) == best:
-            members, weight, allowed = members | 1 << vertex, taken, rest
-    return members, best
+    size = len(neighbours)
+    # Below the weight stands one bit for each vertex, the first one highest: no two groups weigh the same.
+    marked = [weight << size | 1 << (size - 1 - vertex) for vertex, weight in enumerate(weights)]
+    members, weight = _heaviest(neighbours, marked, among, 0)
+    return members, weight >> size
 
 
-def _heaviest(neighbours: tuple[int, ...], weights: tuple[int, ...], among: int, floor: int) -> int:
-    """Weight of the heaviest group, or anything not above ``floor`` where no group is heavier."""
-    best = max(floor, 0)
+def _heaviest(neighbours: tuple[int, ...], weights: Sequence[int], among: int, floor: int) -> tuple[int, int]:
+    """The heaviest group and its weight, or none and ``floor`` where no group is heavier."""
+    members, best = 0, floor
     for vertex, bound in reversed(_bounds(neighbours, weights, among)):
         if bound <= best:
             break
-        inside = _heaviest(neighbours, weights, among & neighbours[vertex], best - weights[vertex])
-        best = max(best, weights[vertex] + inside)
+        own = weights[vertex]
+        rest, inside = _heaviest(neighbours, weights, among & neighbours[vertex], max(best - own, 0))
+        if own + inside > best:
+            members, best = rest | 1 << vertex, own + inside
         among &= ~(1 << vertex)
-    return best
+    return members, best
 
 
-def _bounds(neighbours: tuple[int, ...], weights: tuple[int, ...], among: int) -> list[tuple[int, int]]:
+def _bounds(neighbours: tuple[int, ...], weights: Sequence[int], among: int) -> list[tuple[int, int]]:
     """Vertices with an upper bound on any group among those up to and including them.
 
     A class holds no two neighbours, so a group takes at most its heaviest member from each class.
@@ -60,9 +59,10 @@ def _bounds(neighbours: tuple[int, ...], weights: tuple[int, ...], among: int) -
     while among:
         candidates, heaviest = among, 0
         while candidates:
-            vertex = (candidates & -candidates).bit_length() - 1
-            candidates &= ~(neighbours[vertex] | 1 << vertex)
-            among &= ~(1 << vertex)
+            lowest = candidates & -candidates
+            vertex = lowest.bit_length() - 1
+            candidates &= ~(neighbours[vertex] | lowest)
+            among ^= lowest
             heaviest = max(heaviest, weights[vertex])
             bounds.append((vertex, reached + heaviest))
         reached += heaviest
