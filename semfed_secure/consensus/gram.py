@@ -113,4 +113,5 @@ def squared_distances_to(product: Shares, shares: Shares) -> Shares:
 
 def projections(product: Shares, shares: Shares) -> Shares:
     """Inner product of every client with the point with these shares, ``(prompts, clients)``."""
-    return (product * shares[:, None]).sum(axis=-1)
+    projected: Shares = (product * shares[:, None]).sum(axis=-1)
+    return projected
