@@ -192,14 +192,14 @@ def text_consensus(evidence: TextAnswers, weights: IntArray, *, rule: ConsensusR
         rule: Thresholds, and the share of the group's weight that is trimmed from its edge.
     """
     pairs = zip(evidence.graphs, evidence.vertices.T, strict=True)
-    polls = [_poll(graph, vertex, weights) for graph, vertex in pairs]
-    middles = _middles(polls, rule.trim_ppm)
+    polls = [hold_poll(graph, *_behind(graph, vertex, weights)) for graph, vertex in pairs]
+    released = middles(polls, rule.trim_ppm)
     support_ppm = _column(poll.top * PPM // max(poll.total, 1) for poll in polls)
     margin_ppm = _column((poll.top - poll.rival) * PPM // max(poll.total, 1) for poll in polls)
     answered = (evidence.vertices >= 0).sum(axis=0)
     status = status_of(answered=answered, support_ppm=support_ppm, margin_ppm=margin_ppm, rule=rule)
     winner = _column(
-        poll.graph.entries[middle[0]] if middle else ABSTAIN for poll, middle in zip(polls, middles, strict=True)
+        poll.graph.entries[middle[0]] if middle else ABSTAIN for poll, middle in zip(polls, released, strict=True)
     )
     return Outcomes(
         status=status,
@@ -214,12 +214,12 @@ def text_consensus(evidence: TextAnswers, weights: IntArray, *, rule: ConsensusR
             rule=rule,
         ),
         members=_standing(evidence.vertices, [poll.group for poll in polls]),
-        core=_standing(evidence.vertices, middles),
+        core=_standing(evidence.vertices, released),
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Poll:
+class Poll:
     """Who stands where on one prompt: the winning group's vertices and weight, its heaviest rival's, and all."""
 
     graph: Graph
@@ -232,18 +232,20 @@ class _Poll:
     rival_count: int
 
 
-def _poll(graph: Graph, vertex: IntArray, weights: IntArray) -> _Poll:
-    mass, count = [0] * len(graph.entries), [0] * len(graph.entries)
-    for one, weight in zip(vertex.tolist(), weights.tolist(), strict=True):
-        if one >= 0:
-            mass[one] += weight
-            count[one] += 1
+def hold_poll(graph: Graph, mass: Sequence[int], count: Sequence[int]) -> Poll:
+    """Hold the poll of one prompt.
+
+    Args:
+        graph: Its distinct answers.
+        mass: Weight behind each vertex.
+        count: Clients behind each vertex; one of nobody takes no part.
+    """
     heavy, many = tuple(mass), tuple(count)
     among = sum(1 << one for one, present in enumerate(many) if present)
     group, top = heaviest_group(graph.neighbours, heavy, among)
     rest = among & ~group
     members = tuple(bits(group))
-    return _Poll(
+    return Poll(
         graph=graph,
         mass=heavy,
         group=members,
@@ -255,7 +257,17 @@ def _poll(graph: Graph, vertex: IntArray, weights: IntArray) -> _Poll:
     )
 
 
-def _middles(polls: Sequence[_Poll], trim_ppm: int) -> list[tuple[int, ...]]:
+def _behind(graph: Graph, vertex: IntArray, weights: IntArray) -> tuple[list[int], list[int]]:
+    """Weight and number of the clients behind each vertex."""
+    mass, count = [0] * len(graph.entries), [0] * len(graph.entries)
+    for one, weight in zip(vertex.tolist(), weights.tolist(), strict=True):
+        if one >= 0:
+            mass[one] += weight
+            count[one] += 1
+    return mass, count
+
+
+def middles(polls: Sequence[Poll], trim_ppm: int) -> list[tuple[int, ...]]:
     """Each prompt's trimmed group, the vertex nearest to its geometric median first; empty where nobody answered."""
     distances = _median_distances([(poll.graph, poll.mass, poll.group) for poll in polls])
     cores = [_trim(poll, distance, trim_ppm) for poll, distance in zip(polls, distances, strict=True)]
@@ -266,7 +278,7 @@ def _middles(polls: Sequence[_Poll], trim_ppm: int) -> list[tuple[int, ...]]:
     ]
 
 
-def _trim(poll: _Poll, distance: Sequence[int], trim_ppm: int) -> tuple[int, ...]:
+def _trim(poll: Poll, distance: Sequence[int], trim_ppm: int) -> tuple[int, ...]:
     budget = sum(poll.mass[one] for one in poll.group) * trim_ppm // PPM
     core = list(poll.group)
     for _, one in sorted(zip(distance, poll.group, strict=True), reverse=True):
