@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from semfed_secure.wire.messages import ConsensusRule
 
 PPM = 1_000_000
@@ -61,6 +63,15 @@ class Outcomes:
     members: BoolArray
     core: BoolArray
 
+    def part(self, prompts: slice) -> Outcomes:
+        """Those of some prompts."""
+        return Outcomes(*(getattr(self, name)[..., prompts] for name in Outcomes.__slots__))
+
+
+def join(parts: Sequence[Outcomes]) -> Outcomes:
+    """The outcomes of consecutive prompts as one."""
+    return Outcomes(*(np.concatenate([getattr(one, name) for one in parts], axis=-1) for name in Outcomes.__slots__))
+
 
 class Evidence(Protocol):
     """The admitted answers of one round, of either output kind."""
@@ -87,6 +98,10 @@ class Evidence(Protocol):
 
     def without(self, client: int) -> Evidence:
         """The same round as if ``client`` had not taken part."""
+        ...
+
+    def part(self, prompts: slice) -> Evidence:
+        """The answers to some prompts, with what a consensus on them asks for and no more."""
         ...
 
     def same_meaning(self, first: int, second: int) -> bool:

@@ -147,6 +147,11 @@ class TextAnswers:
             self, answers=np.delete(self.answers, client, axis=0), vertices=np.delete(self.vertices, client, axis=0)
         )
 
+    def part(self, prompts: slice) -> TextAnswers:
+        """The answers to some prompts; the vocabulary stays behind, for their graphs hold all that a consensus asks."""
+        none = replace(self.vocabulary, texts=(), vectors=self.vocabulary.vectors[:0])
+        return TextAnswers(self.answers[:, prompts], none, self.graphs[prompts], self.vertices[:, prompts])
+
     def same_meaning(self, first: int, second: int) -> bool:
         """Whether two texts are equal or neighbours."""
         return first == second or self.vocabulary.graph((first, second)).neighbours[0] != 0

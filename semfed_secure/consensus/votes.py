@@ -14,6 +14,7 @@ from semfed_secure.consensus.outcome import (
     IntArray,
     Outcomes,
     Status,
+    join,
     status_of,
     tie_key,
     tolerance,
@@ -73,6 +74,10 @@ class Votes:
         """The same round as if ``client`` had not voted."""
         return replace(self, answers=np.delete(self.answers, client, axis=0))
 
+    def part(self, prompts: slice) -> Votes:
+        """The votes on some prompts."""
+        return Votes(self.answers[:, prompts], self.candidate_counts[prompts], self.prompt_ids[prompts], self.nonce)
+
     def same_meaning(self, first: int, second: int) -> bool:
         """Two votes count as one only when they name the same candidate."""
         return first == second
@@ -108,7 +113,7 @@ def vote_consensus(
         )
         for start in range(0, max(answers.shape[1], 1), _BLOCK_PROMPTS)
     ]
-    return _join(blocks)
+    return join(blocks)
 
 
 def _block(
@@ -149,15 +154,3 @@ def _winners(votes: IntArray, mass: IntArray, nonce: bytes, prompt_ids: Sequence
         prompt_id = prompt_ids[prompt]
         winner[prompt] = min(tied, key=lambda vote: tie_key(nonce, prompt_id, vote.to_bytes(8, "big")))
     return winner, top
-
-
-def _join(blocks: Sequence[Outcomes]) -> Outcomes:
-    return Outcomes(
-        status=np.concatenate([block.status for block in blocks]),
-        label=np.concatenate([block.label for block in blocks]),
-        support_ppm=np.concatenate([block.support_ppm for block in blocks]),
-        margin_ppm=np.concatenate([block.margin_ppm for block in blocks]),
-        certified_tolerance=np.concatenate([block.certified_tolerance for block in blocks]),
-        members=np.concatenate([block.members for block in blocks], axis=1),
-        core=np.concatenate([block.core for block in blocks], axis=1),
-    )
