@@ -85,6 +85,7 @@ CATALOGUE: dict[str, ErrorCode] = {
         # -- SF13x models
         SF131=("model cannot be loaded", "give a directory or hub name that holds safetensors weights"),
         SF132=("model architecture is not supported for this use", "use a decoder-only causal language model"),
+        SF133=("similarity was calibrated for another embedder", "run `semfed server calibrate` for these weights"),
         # -- SF14x privacy parameters
         SF141=("privacy parameter is not valid", "use a positive, finite value inside the stated range"),
         SF142=("records lack an entity id or are too few", "give every record an `entity_id`"),

@@ -15,6 +15,7 @@ from semfed_secure.cli.output import JsonOption, emit, table
 from semfed_secure.clock import SystemClock, from_ms, to_iso
 from semfed_secure.errors import ConfigurationError
 from semfed_secure.ids import RoundId, hex_digest
+from semfed_secure.server.calibrations import calibrated_similarity_ppm
 from semfed_secure.server.config import ServerConfig, load_server_config
 from semfed_secure.server.opening import RoundPlan
 from semfed_secure.server.prompt_files import read_prompt_set
@@ -130,8 +131,10 @@ def abort(
 def _plan(
     config: ServerConfig, kind: OutputKind, round_id: str | None, opens_in: int, asked: dict[str, Any]
 ) -> RoundPlan:
+    text = kind is OutputKind.TEXT
+    embedder = _embedder(config) if text else None
     try:
-        rounds = config.rounds.model_validate(config.rounds.model_dump() | asked)
+        rounds = config.rounds.model_validate(config.rounds.model_dump() | _calibrated(config, embedder) | asked)
     except ValidationError as error:
         problems = "; ".join(f"{row['loc'][0]}: {row['msg']}" for row in error.errors())
         raise ConfigurationError("SF105", problems) from None
@@ -162,7 +165,7 @@ def _plan(
         opens_at=now + timedelta(seconds=opens_in),
         closes_at=closes_at,
         opening_ends_at=closes_at + timedelta(seconds=rounds.opening_seconds) if text else None,
-        embedder=_embedder(config) if text else None,
+        embedder=embedder,
     )
 
 
@@ -173,6 +176,13 @@ def _embedder(config: ServerConfig) -> Embedder:
 
     model = describe_embedder(config.embedder.source)
     return Embedder(model.name, model.weights_digest, model.dimension)
+
+
+def _calibrated(config: ServerConfig, embedder: Embedder | None) -> dict[str, int]:
+    """What the calibration says, if there is one and the round compares texts."""
+    if embedder is None or config.embedder is None or config.embedder.calibration is None:
+        return {}
+    return {"similarity_ppm": calibrated_similarity_ppm(config.embedder.calibration, embedder.weights_digest)}
 
 
 def _ppm(share: float | None) -> int | None:

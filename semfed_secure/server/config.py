@@ -120,9 +120,12 @@ class EmbedderSection(Section):
 
     Attributes:
         source: A directory, or a hub name that is fetched unless ``HF_HUB_OFFLINE=1``; safetensors only.
+        calibration: What ``semfed server calibrate`` wrote; it says ``similarity_ppm``, for these very weights. A round
+            whose embedder has others is not opened.
     """
 
     source: Annotated[str, AfterValidator(model_source)]
+    calibration: FilePath | None = None
 
 
 class FloorSection(Section):
@@ -156,9 +159,8 @@ class RoundsSection(Section):
         min_clients: Answers that a prompt needs, and admitted contributions that a round needs.
         min_support_ppm: Least share of the answering weight behind an agreed label.
         min_margin_ppm: Least lead over the next label.
-        similarity_ppm: Least cosine of two texts that count as one answer. At the default, all-MiniLM-L6-v2 joins
-            65 % of terms with their ICD-10-CM titles, 3 % of titles of one chapter and none of different chapters;
-            for another embedder or field, measure (``benchmarks/similarity.py``).
+        similarity_ppm: Least cosine of two texts that count as one answer, where no calibration says it. The default
+            is for all-MiniLM-L6-v2 (``benchmarks/similarity.py``); for another embedder or field, calibrate.
         trim_ppm: Share of the winning texts' weight that is trimmed from the edge.
         weights: ``equal``, or ``agreement`` to let behaviour over all prompts take up to half of a weight.
         max_new_tokens: Length of generated answers.
@@ -191,6 +193,12 @@ class ServerConfig(Section):
     limits: LimitsSection = LimitsSection()
     embedder: EmbedderSection | None = None
     rounds: RoundsSection = RoundsSection()
+
+    @model_validator(mode="after")
+    def _one_threshold(self) -> Self:
+        if self.embedder and self.embedder.calibration and "similarity_ppm" in self.rounds.model_fields_set:
+            raise ValueError("embedder.calibration says rounds.similarity_ppm: leave one of them out")
+        return self
 
     @model_validator(mode="after")
     def _database_beside_the_file(self, info: ValidationInfo) -> Self:
