@@ -27,8 +27,9 @@ _NEGATION = re.compile(
     r"|\b(?:do|does|did|is|are|was|were|has|have|had|ca|wo|could|should|would|must|need|ai)n'?t\b)"
     r"|\b(?:lack|lacks|lacked|lacking|absent|absence|den(?:y|ies|ied|ying)|negative|unlikely|exclud(?:e|es|ed|ing)"
     r"|rul(?:e|es|ed|ing) out|free (?:of|from)|contraindicated|unable|fail(?:s|ed|ing)? to|asymptomatic|afebrile"
-    r"|non-?(?!etheless|e\b|sense)[a-z]{4,})\b|(?<=\w)-free\b"
+    r")\b|(?<=\w)-free\b"
 )
+_NON = re.compile(r"\bnon[- ]?(?!etheless|sense)([a-z]{4,})\b")
 _CLAUSE_END = re.compile(r"[.,;:!?()\n]|\b(?:and|or|but)\b")
 _NEAR = 12
 """Characters between a word of negation and one that it turns round: "not ruled out", "cannot be excluded"."""
@@ -62,6 +63,11 @@ _OPPOSITES = tuple(
         ("complete", "incomplete"),
         ("active|valid|correct|possible|regular", "in(?:active|valid|correct)|impossible|irregular"),
         ("initial", "subsequent"),
+        ("lateral", "medial"),
+        ("distal", "proximal"),
+        ("anterior", "posterior"),
+        ("mild|minor|slight", "severe|major"),
+        ("primary", "secondary"),
     )
 )
 _WORD = re.compile("[a-z]+")
@@ -72,13 +78,13 @@ class Guard:
     """What two texts must share besides their direction.
 
     Attributes:
-        negated: Whether a word of negation occurs that no other turns round.
+        negated: "not" if a word of negation occurs that no other turns round, and each word that "non" stands before.
         quantities: Every number in base units, sorted: ``("1/200 g",)`` for both "5 mg" and "0.005 g".
         first: Bit mask of the pairs of opposites of which the text says the first only.
         second: Of which it says the second only.
     """
 
-    negated: bool
+    negated: tuple[str, ...]
     quantities: tuple[str, ...]
     first: int
     second: int
@@ -118,7 +124,7 @@ def _digit(char: str) -> str:
     return ("^" if unicodedata.decomposition(char).startswith("<su") else " ") + char
 
 
-def _negated(plain: str) -> bool:
+def _negated(plain: str) -> tuple[str, ...]:
     words = [*_NEGATION.finditer(plain)]
     place = left = 0
     while place < len(words):
@@ -127,4 +133,4 @@ def _negated(plain: str) -> bool:
         turned = then and here["not"] and not then["not"] and len(between) <= _NEAR and not _CLAUSE_END.search(between)
         left += not turned
         place += 2 if turned else 1
-    return left > 0
+    return (*sorted(set(_NON.findall(plain))), *(["not"] if left else []))

@@ -55,6 +55,7 @@ reports pain                        | denies pain
 fever                               | afebrile
 has pain                            | is free of pain
 traumatic                           | nontraumatic
+nondisplaced, with malunion          | nondisplaced, with nonunion
 fever present                       | fever n\u043et present
 a fever                             | n\u200bo fever
 left hip                            | right hip
