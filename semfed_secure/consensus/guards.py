@@ -21,10 +21,13 @@ _LOOK_ALIKE = str.maketrans(
     "\u03b1\u03bf\u03bd\u03c1\u03c4\u03b9\u03ba\u03c5\u03c7\u0131",
     "abekmhopctyxisjdhqwaovptikuxi",
 )
+_SIGNS = str.maketrans(
+    {"\u2019": "'", "\u02bc": "'", "\u2044": "/", ">": " more ", "\u2265": " more ", "<": " less ", "\u2264": " less "}
+)
 _JARGON = re.compile(r"\bnot (?:elsewhere classified|otherwise specified)\b")
 _NEGATION = re.compile(
     r"(?P<not>\b(?:no|not|never|neither|nor|none|nothing|nobody|cannot|without|w/o)\b"
-    r"|\b(?:do|does|did|is|are|was|were|has|have|had|ca|wo|could|should|would|must|need|ai)n'?t\b)"
+    r"|\b(?:do|does|did|is|are|was|were|has|have|had|ca|wo|could|should|would|must|need|ai) ?n[ ']?t\b)"
     r"|\b(?:lack|lacks|lacked|lacking|absent|absence|den(?:y|ies|ied|ying)|negative|unlikely|exclud(?:e|es|ed|ing)"
     r"|rul(?:e|es|ed|ing) out|free (?:of|from)|contraindicated|unable|fail(?:s|ed|ing)? to|asymptomatic|afebrile"
     r")\b|(?<=\w)-free\b"
@@ -43,6 +46,7 @@ _OPPOSITES = tuple(
             r"increas\w*|rais(?:e|es|ed|ing)|elevat\w*|high|higher|rises?|rising|upper|gain(?:s|ed)?|hyper\w{3,}",
             r"decreas\w*|reduc\w*|diminish\w*|low|lower(?:s|ed|ing)?|falls?|falling|loss|drops?|hypo(?!thes)\w{3,}",
         ),
+        ("more|greater|above|over|exceed(?:s|ing)?|least|minimum", "less|fewer|below|under|most|maximum"),
         ("acute", "chronic"),
         ("benign", "malignant|malignancy|cancerous"),
         ("open", "closed?"),
@@ -68,6 +72,12 @@ _OPPOSITES = tuple(
         ("anterior", "posterior"),
         ("mild|minor|slight", "severe|major"),
         ("primary", "secondary"),
+        ("systolic|arterial", "diastolic|venous"),
+        (r"tachy\w+", r"brady\w+"),
+        ("double", "halve"),
+        ("morning", "evening"),
+        ("incoming|lender|creditor", "outgoing|borrower|debtor"),
+        (r"allow(?:s|ed)?|permit(?:s|ted)?|recommend\w*", r"forbid\w*|forbidden|prohibit\w*|avoid\w*"),
     )
 )
 _WORD = re.compile("[a-z]+")
@@ -114,7 +124,7 @@ def _sides(word: str) -> tuple[int, int]:
 
 def _plain(text: str) -> str:
     folded = normalise("".join(_digit(char) for char in text)).text.casefold().translate(_LOOK_ALIKE)
-    return folded.replace("\u2019", "'").replace("\u02bc", "'").replace("\u2044", "/")
+    return folded.translate(_SIGNS)
 
 
 def _digit(char: str) -> str:

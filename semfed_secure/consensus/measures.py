@@ -17,7 +17,7 @@ SCALES = {"hundred": 100, "thousand": 1_000, "million": 10**6, "billion": 10**9}
 _ORDINALS = "second third fourth fifth sixth seventh eighth ninth tenth"
 _MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec"
 _ROMAN = "i ii iii iv v vi vii viii ix x xi xii"
-# "first" is not among them, as "one" alone is no number: both are more often a manner of speaking.
+# "first" is not among them, as "one" without a unit is no number: both are more often a manner of speaking.
 ORDINALS = {word: value for value, word in enumerate(_ORDINALS.split(), 2)}
 MONTHS = {word: value for value, word in enumerate(_MONTHS.split(), 1)}
 ROMAN = {word: value for value, word in enumerate(_ROMAN.split(), 1)}

@@ -1,7 +1,7 @@
 """Every number of an English text in base units: counts, doses, rates, frequencies, dates, stages.
 
-Texts that state the same quantities in other words have the same tokens. Where one spelling has two readings
-("1,250" in another country), texts that differ have different tokens rather than equal ones.
+Texts that state the same quantities in other words have the same tokens. Where one spelling has two readings, the
+English one is taken: "1,250" is a thousand and more, "1.250" one and a quarter.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ _SPELLED = re.compile(
     rf"\b(?:{_any(COUNTS)}|a(?= {_any(SCALES)}\b))"
     rf"(?:(?:-| |(?<=hundred) and |(?<=thousand) and ){_any(COUNTS | SCALES)}\b)*(?![a-z])"
 )
+_COUNTED = re.compile(f"[ -]{_UNIT}")
 _ORDINAL = re.compile(rf"(?<!\d)(?<!\d )\b{_any(ORDINALS)}\b")
 _DATE = re.compile(rf"\b(?:(?:(?<=[0-9] )(?!may\b)|(?<=[0-9] of )|(?<=[0-9][a-z]{{2}} )){MONTH}|{MONTH}(?=\.? \d))\b")
 _DESIGNATED = re.compile(
@@ -79,9 +80,9 @@ def quantities(plain: str) -> tuple[str, ...]:
     """
     text = _ABBREVIATION.sub(lambda match: "".join(filter(None, match.groups())), plain)
     text = _DEGREES.sub("°", text.replace("per cent", "percent"))
-    text = _SPELLED.sub(_digits, text)
+    text = re.sub(r"\b(\d+) \(\1\)", r"\1", _SPELLED.sub(_digits, text))
     text = re.sub(r"\b(\d+) and (?:a |one )?half\b", r"\1.5", text)
-    text = re.sub(r"\bhalf\b(?![ -]?li[fv]e)", "0.5", text)
+    text = re.sub(r"\bhalf\b(?: an?\b)?(?![ -]?li[fv]e)", "0.5", text)
     text = _ORDINAL.sub(lambda match: str(ORDINALS[match[0]]), re.sub(r"\b1st\b", "", text))
     if _DIGIT.search(text):
         text = _DATE.sub(lambda match: str(MONTHS[match[0][:3]]), text)
@@ -96,7 +97,7 @@ def quantities(plain: str) -> tuple[str, ...]:
 
 def _digits(match: re.Match[str]) -> str:
     """The numbers of a run of number words: "two hundred and fifty" is 250, "two or three" never a run."""
-    if match[0] == "one":
+    if match[0] == "one" and not _COUNTED.match(match.string, match.end()):
         return "one"
     numbers, total, part, last = [], 0, 0, 100
     for word in re.findall(r"[a-z]+", match[0]):

@@ -64,6 +64,11 @@ increase the dose                   | decrease the dose
 acute pain                          | chronic pain
 a benign tumour                     | a malignant tumour
 before meals                        | after meals
+more than 5 mg                      | less than 5 mg
+potassium > 5                       | potassium < 5
+it isn\u00b4t broken                | it is broken
+recommended in pregnancy            | to be avoided in pregnancy
+incoming transfer                   | outgoing transfer
 start the drug                      | discontinue the drug
 the payment was approved            | the payment was declined
 credited to the account             | debited from the account
@@ -81,7 +86,11 @@ give 500 mg                         | give 0.5 g
 give 0,5 mg                         | give 500 µg
 5 \u00b5g                           | 5 \u03bcg
 5 mcg                               | 0.005 mg
-give 1,000 ml                       | one litre is 1 l
+give 1,000 ml                       | give one litre
+two (2) tablets                     | 2 tablets
+for half an hour                    | for 30 minutes
+no fever or cough                   | no fever, no cough
+the drug lowers high blood pressure | the drug treats hypertension
 5-10 mg                             | 5 mg to 10 mg
 120/80 mmHg                         | 120 over 80 mmHg
 half a tablet                       | 1/2 tablet
