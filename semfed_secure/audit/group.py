@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Generic, TypeAlias, TypeVar
 
 from semfed_secure.errors import IntegrityError, SemfedError
@@ -20,12 +22,15 @@ MOST = 256
 class _Ticket(Generic[T]):
     """What one thread wants to be written, and what it is told."""
 
-    __slots__ = ("answer", "error", "item", "woken")
+    # `others` were in the same transaction and are not woken yet; `gone` was interrupted and wakes nobody any more.
+    __slots__ = ("answer", "error", "gone", "item", "others", "woken")
 
     def __init__(self, item: T) -> None:
         self.item = item
         self.answer: int | None = None
         self.error: BaseException | None = None
+        self.others: deque[_Ticket[T] | None] | None = None
+        self.gone = False
         self.woken = threading.Lock()
         self.woken.acquire()
 
@@ -57,28 +62,29 @@ class Group(Generic[T]):
         with self._lock:
             self._waiting.append(ticket)
             self._leader = self._leader or ticket
-        if not self._is_led_by(ticket):
+        if self._leader is not ticket:
             self._await(ticket)
-        if self._is_led_by(ticket):
+        if ticket.others is None:  # nobody took it along
             self._lead(ticket)
         return _outcome(ticket)
-
-    def _is_led_by(self, ticket: _Ticket[T]) -> bool:
-        return self._leader is ticket
 
     def _await(self, ticket: _Ticket[T]) -> None:
         try:
             ticket.woken.acquire()
         except BaseException:  # an interrupt: others must not wait for a thread that is gone
+            ticket.gone = True
             with self._lock:
                 if ticket in self._waiting:
                     self._waiting.remove(ticket)
-                if self._is_led_by(ticket):
+                if self._leader is ticket:
                     self._appoint()
             raise
+        finally:
+            if ticket.others is not None:
+                self._wake_next(ticket.others)
 
     def _lead(self, leader: _Ticket[T]) -> None:
-        """Write what waits, tell the others, and leave the next transaction to the first who came meanwhile."""
+        """Write what waits and have the others told."""
         taken: list[_Ticket[T]] = []
 
         def take() -> list[T]:
@@ -98,11 +104,24 @@ class Group(Generic[T]):
             if not isinstance(error, Exception):
                 raise
         finally:
+            others: deque[_Ticket[T] | None] = deque([*(ticket for ticket in taken if ticket is not leader), None])
+            for ticket in taken:
+                ticket.others = others
+            self._wake_next(others)
+
+    def _wake_next(self, others: deque[_Ticket[T] | None]) -> None:
+        """Wake one of the others, who wakes the next; the last of them appoints who leads the next transaction.
+
+        Threads that all wake at once fight for the interpreter, which takes longer than what they do with it. And so
+        all of them can come back before the next transaction begins.
+        """
+        with suppress(IndexError):  # who was interrupted wakes the next as well, so it may be done already
+            while (ticket := others.popleft()) is not None:
+                ticket.woken.release()
+                if not ticket.gone:
+                    return
             with self._lock:
                 self._appoint()
-            for ticket in taken:
-                if ticket is not leader:
-                    ticket.woken.release()
 
     def _appoint(self) -> None:
         self._leader = self._waiting[0] if self._waiting else None
@@ -111,9 +130,9 @@ class Group(Generic[T]):
 
 
 def _outcome(ticket: _Ticket[T]) -> int:
-    error = ticket.error
     if ticket.answer is not None:
         return ticket.answer
+    error = ticket.error
     if isinstance(error, SemfedError):  # each thread raises its own: an error carries the trace of who raised it
         raise type(error)(error.code, error.message, **error.fields) from error
     if isinstance(error, Exception):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from semfed_secure.audit import group as group_module
 from semfed_secure.audit.group import MOST, Group
 from semfed_secure.audit.verify import verify_log
 from semfed_secure.errors import IntegrityError
@@ -20,6 +21,28 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 WRITERS = 16
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    """Wait for it, at most half a minute."""
+    deadline = time.monotonic() + 30
+    while not is_so() and time.monotonic() < deadline:
+        time.sleep(0.005)
+
+
+class Interrupted:
+    """What a thread waits at that is interrupted there."""
+
+    def __init__(self, wait: Callable[[], None]) -> None:
+        self._wait = wait
+
+    def acquire(self) -> None:
+        """Wait, and be interrupted."""
+        self._wait()
+        raise KeyboardInterrupt
+
+    def release(self) -> None:
+        """Nobody is there."""
 
 
 def at_once(act: Callable[[int], Any], count: int = WRITERS) -> list[Any]:
@@ -36,22 +59,19 @@ def at_once(act: Callable[[int], Any], count: int = WRITERS) -> list[Any]:
 
 
 def held_back(site: Site, act: Callable[[int], Any], count: int = WRITERS) -> list[Any]:
-    """The same, while a transaction of somebody else lets all of them wait until they are all there."""
-    entered, leave = threading.Event(), threading.Event()
+    """The same, while a transaction of somebody else lets them wait until all of them, or all but one, are there."""
+    entered = threading.Event()
 
     def hold() -> None:
         with site.database.transaction():
             entered.set()
-            leave.wait(30)
+            until(lambda: len(site.log._group._waiting) >= count - 1)
 
     holder = threading.Thread(target=hold)
     holder.start()
     entered.wait(30)
-    release = threading.Timer(0.3, leave.set)
-    release.start()
     answers = at_once(act, count)
     holder.join()
-    release.join()
     return answers
 
 
@@ -122,11 +142,9 @@ def test_a_thread_that_writes_already_is_told_instead_of_waiting_for_itself(site
 def test_no_transaction_is_larger_than_its_limit() -> None:
     """A crowd is served in several transactions, in the order in which it came."""
     sizes: list[int] = []
-    deadline = time.monotonic() + 60
 
     def commit(take: Callable[[], Sequence[int]]) -> list[int]:
-        while not sizes and len(group._waiting) < MOST + 40 and time.monotonic() < deadline:
-            time.sleep(0.01)
+        until(lambda: bool(sizes) or len(group._waiting) == MOST + 40)
         items = list(take())
         sizes.append(len(items))
         return items
@@ -150,6 +168,47 @@ def test_an_interrupt_of_the_leader_fails_its_group_and_leaves_the_lead() -> Non
     with pytest.raises(KeyboardInterrupt):
         group.write(1)
     assert group.write(2) == 2
+
+
+@pytest.mark.parametrize("early", [True, False], ids=["before the commit", "after the commit"])
+def test_an_interrupt_of_a_thread_that_waits_leaves_the_others_woken(
+    monkeypatch: pytest.MonkeyPatch, *, early: bool
+) -> None:
+    """Those behind it hear their numbers, and the next transaction has somebody who leads it."""
+    taken, interrupted = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        taken.wait(30)
+        if not early:
+            time.sleep(0.05)
+        interrupted.set()
+
+    class Ticket(group_module._Ticket[int]):
+        def __init__(self, item: int) -> None:
+            super().__init__(item)
+            if item == 3:
+                self.woken = Interrupted(wait)  # type: ignore[assignment] # all that is used of a lock
+
+    def commit(take: Callable[[], Sequence[int]]) -> list[int]:
+        until(lambda: taken.is_set() or len(group._waiting) == WRITERS)
+        items = list(take())
+        taken.set()
+        if early:
+            interrupted.wait(30)
+        return items
+
+    def write(number: int) -> Any:
+        if number == 3:
+            time.sleep(0.05)  # so that another one leads
+            with pytest.raises(KeyboardInterrupt):
+                group.write(number)
+            return number
+        return group.write(number)
+
+    monkeypatch.setattr(group_module, "_Ticket", Ticket)
+    group = Group(commit)
+    assert at_once(write) == list(range(WRITERS))
+    assert at_once(lambda number: group.write(number + WRITERS)) == list(range(WRITERS, 2 * WRITERS))
 
 
 def test_a_forked_child_writes_on_its_own(site: Site) -> None:
