@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, get_args
 
-from sqlalchemy import Connection, Engine, insert, select, text
+from sqlalchemy import Connection, Engine, insert, select
 
 from semfed_secure.errors import ConfigurationError, IntegrityError
 from semfed_secure.storage import schema
@@ -24,6 +24,7 @@ DatabaseKind = Literal["client", "server", "root"]
 
 # Key of the PostgreSQL advisory lock that makes writers queue: the first 8 bytes of SHA-256("semfed-secure"), signed.
 _SEQUENCER_LOCK = -8_913_320_820_450_452_626
+_QUEUE = f"SELECT pg_advisory_xact_lock({_SEQUENCER_LOCK})"
 
 
 class Transaction:
@@ -133,7 +134,7 @@ class Database:
             try:
                 with self._engine.begin() as connection:
                     if connection.dialect.name == "postgresql":
-                        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SEQUENCER_LOCK})
+                        connection.exec_driver_sql(_QUEUE)
                     yield Transaction(connection)
             finally:
                 self._writing_thread = None

@@ -42,7 +42,7 @@ def insert(tx: Transaction, into: str, rows: Sequence[Sequence[Any]]) -> None:
 def _call(tx: Transaction, statement: str, values: Sequence[Any]) -> Any:
     dialect = tx.connection.dialect
     if dialect.paramstyle != "qmark":
-        statement = statement.replace("?", "%s")
+        statement = statement.replace("?", "%b")  # binary: bytes go as they are
     cursor = tx.connection.connection.cursor()
     try:
         cursor.execute(statement, values)

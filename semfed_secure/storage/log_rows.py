@@ -62,6 +62,15 @@ _READ_HEAD = "SELECT verification_key, size, frontier, checkpoint FROM log_head"
 _UPDATE_HEAD = "UPDATE log_head SET size = ?, frontier = ?, checkpoint = ? WHERE size = ?"
 _ENTRY = "log_entry (position, leaf_hash, body)"
 _NODE = "log_node (level, position, hash)"
+# All that an append writes, in one statement: PostgreSQL answers each one over the network.
+_EXTEND = """
+WITH entries AS (INSERT INTO log_entry (position, leaf_hash, body)
+                 SELECT * FROM unnest(?::bigint[], ?::bytea[], ?::bytea[])),
+     nodes AS (INSERT INTO log_node (level, position, hash)
+               SELECT * FROM unnest(?::bigint[], ?::bigint[], ?::bytea[])),
+     kept AS (INSERT INTO log_checkpoint (size, note) SELECT * FROM unnest(?::bigint[], ?::text[]))
+UPDATE log_head SET size = ?, frontier = ?, checkpoint = ? WHERE size = ?
+"""
 _READ_LEAVES = select(log_entry.c.position, log_entry.c.leaf_hash).where(
     log_entry.c.position.in_(bindparam("positions", expanding=True))
 )
@@ -88,6 +97,32 @@ def insert_head(tx: Transaction, head: HeadRow) -> None:
     key, size, frontier, checkpoint = astuple(head)
     row = {"id": 1, "verification_key": key, "size": size, "frontier": frontier, "checkpoint": checkpoint}
     tx.connection.execute(insert(log_head), row)
+
+
+def extend(
+    tx: Transaction,
+    head: HeadRow,
+    *,
+    old_size: int,
+    entries: Sequence[EntryRow],
+    nodes: Sequence[NodeRow],
+    kept: Sequence[CheckpointRow],
+) -> bool:
+    """Add rows behind the head and move it from ``old_size`` to ``head``; false if it stood elsewhere.
+
+    Then nothing counts: the transaction is to be rolled back. ``SF501`` if one of the rows stands there already.
+    """
+    if tx.connection.dialect.name == "postgresql":
+        rows = ((entries, 3), (nodes, 3), ([astuple(row) for row in kept], 2))
+        arrays = [[row[column] for row in table] for table, width in rows for column in range(width)]
+        with _behind_the_head("a row"):
+            moved = driver.run(tx, _EXTEND, (*arrays, head.size, head.frontier, head.checkpoint, old_size))
+        return bool(moved.rowcount == 1)
+    insert_entries(tx, entries)
+    insert_nodes(tx, nodes)
+    for checkpoint in kept:
+        insert_checkpoint(tx, checkpoint)
+    return advance_head(tx, old_size=old_size, size=head.size, frontier=head.frontier, checkpoint=head.checkpoint)
 
 
 def advance_head(tx: Transaction, *, old_size: int, size: int, frontier: bytes, checkpoint: str) -> bool:
