@@ -105,6 +105,7 @@ class Guard:
         return same and not (self.first & other.second or self.second & other.first)
 
 
+@lru_cache(maxsize=4096)  # short answers are given again and again
 def guard(text: str) -> Guard:
     """The guard of one text; equal texts have equal ones."""
     plain = _plain(text)

@@ -14,7 +14,7 @@ import numpy as np
 
 from semfed_secure.consensus.geometry import cosines_ppm, median_distances, quantise
 from semfed_secure.consensus.grouping import bits, heaviest_group
-from semfed_secure.consensus.guards import Guard, guard
+from semfed_secure.consensus.guards import guard
 from semfed_secure.consensus.outcome import (
     ABSTAIN,
     PPM,
@@ -55,14 +55,10 @@ class Vocabulary:
     def _quantised(self) -> NDArray[np.int16]:
         return quantise(self.vectors)
 
-    @cached_property
-    def _guards(self) -> tuple[Guard, ...]:
-        return tuple(guard(text) for text in self.texts)
-
     def graph(self, entries: Sequence[int]) -> Graph:
         """Who resembles whom among the named entries: near enough, and with guards that agree."""
         cosine = cosines_ppm(self._quantised[list(entries)])
-        guards = [self._guards[entry] for entry in entries]
+        guards = [guard(self.texts[entry]) for entry in entries]
         neighbours = [0] * len(entries)
         for one, other in np.argwhere(np.triu(cosine >= self.similarity_ppm, 1)).tolist():
             if guards[one].agrees(guards[other]):
