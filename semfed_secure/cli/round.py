@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from pydantic import ValidationError
@@ -16,13 +17,18 @@ from semfed_secure.clock import SystemClock, from_ms, to_iso
 from semfed_secure.errors import ConfigurationError
 from semfed_secure.ids import RoundId, hex_digest
 from semfed_secure.server.calibrations import calibrated_similarity_ppm
-from semfed_secure.server.config import ServerConfig, load_server_config
+from semfed_secure.server.config import RoundsSection, ServerConfig, load_server_config
 from semfed_secure.server.opening import RoundPlan
 from semfed_secure.server.prompt_files import read_prompt_set
 from semfed_secure.server.round import RoundState
 from semfed_secure.server.service import open_overview, open_service
 from semfed_secure.units import OutputKind
 from semfed_secure.wire.messages import ConsensusRule, Embedder, PrivacyFloor
+
+if TYPE_CHECKING:
+    from semfed_secure.server.coordinator import Coordinator
+    from semfed_secure.wire.messages import RoundManifest
+    from semfed_secure.wire.prompts import PromptSet
 
 app = typer.Typer(help="Open, watch and close rounds.", no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -34,8 +40,16 @@ Share = Annotated[float | None, typer.Option(min=0, max=1, show_default=False)]
 @app.command("open")
 def open_(
     config: ConfigFile,
-    prompts: Annotated[Path, typer.Option(help="JSON lines with `id`, `prompt`, perhaps `candidates`.")],
     kind: Annotated[OutputKind, typer.Option(help="What clients answer.")],
+    prompts: Annotated[
+        Path | None,
+        typer.Option(help="JSON lines with `id`, `prompt`, perhaps `candidates` and `topic`.", show_default=False),
+    ] = None,
+    candidates_from: Annotated[
+        str | None,
+        typer.Option(metavar="ROUND", help="Vote on what this round proposed, on its prompts.", show_default=False),
+    ] = None,
+    proposals: Annotated[bool, typer.Option("--proposals", help="Of texts, form candidates to vote on.")] = False,
     round_id: Annotated[str | None, typer.Option("--id", help="The round's id; made of the time.")] = None,
     candidate: Annotated[list[str] | None, typer.Option(help="A label of all prompts; repeat it.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the prompt set; the file's name if left out.")] = None,
@@ -48,6 +62,7 @@ def open_(
     similarity: Annotated[float | None, typer.Option(min=0, max=1, help="Least cosine of like texts.")] = None,
     trim: Annotated[float | None, typer.Option(min=0, max=0.49, help="Share trimmed from like texts.")] = None,
     weights: Annotated[str | None, typer.Option(help="`equal` or `agreement`.")] = None,
+    max_candidates: Annotated[int | None, typer.Option(min=2, help="Most candidates of a prompt.")] = None,
     max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Length of generated answers.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -61,23 +76,20 @@ def open_(
         "min_margin_ppm": _ppm(min_margin),
         "similarity_ppm": _ppm(similarity),
         "trim_ppm": _ppm(trim),
+        "max_candidates": max_candidates,
         "weights": weights,
         "max_new_tokens": max_new_tokens,
     }
-    plan = _plan(loaded, kind, round_id, opens_in, {key: value for key, value in asked.items() if value is not None})
-    prompt_set = read_prompt_set(prompts, name=name or prompts.stem, candidates=candidate or ())
+    terms = {key: value for key, value in asked.items() if value is not None}
+    plan = _plan(loaded, kind, round_id, opens_in, terms, proposals=proposals)
+    if (prompts is None) == (candidates_from is None) or (prompts is None and (name or candidate)):
+        raise ConfigurationError("SF101", "--prompts with its options, or --candidates-from without them, is expected")
+    brought = None
+    if prompts is not None:
+        brought = read_prompt_set(prompts, name=name or prompts.stem, candidates=candidate or ())
     with open_service(loaded, environ=os.environ, version=__version__) as service:
-        manifest = service.coordinator.open_round(plan, prompt_set)
-    document = {
-        "round_id": manifest.round_id,
-        "kind": manifest.kind.value,
-        "prompts": manifest.prompt_count,
-        "prompt_set_digest": hex_digest(manifest.prompt_set_digest),
-        "manifest_digest": hex_digest(manifest.digest),
-        "opens_at": to_iso(from_ms(manifest.opens_at_ms)),
-        "closes_at": to_iso(from_ms(manifest.closes_at_ms)),
-        "ends_at": to_iso(from_ms(manifest.ends_at_ms)),
-    }
+        manifest = _announce(service.coordinator, plan, brought, RoundId(candidates_from or ""))
+    document = _announced(manifest)
     emit(document, as_json=as_json, text=table(["round", manifest.round_id], list(document.items())[1:]))
 
 
@@ -128,8 +140,36 @@ def abort(
     emit({"round_id": round_id, "state": str(state)}, as_json=as_json, text=f"{round_id} is {state}")
 
 
+def _announce(
+    coordinator: Coordinator, plan: RoundPlan, brought: PromptSet | None, proposals: RoundId
+) -> RoundManifest:
+    if brought is not None:
+        return coordinator.open_round(plan, brought)
+    prompt_set, source = coordinator.to_vote_on(proposals)
+    return coordinator.open_round(replace(plan, candidates_from=source), prompt_set)
+
+
+def _announced(manifest: RoundManifest) -> dict[str, Any]:
+    return {
+        "round_id": manifest.round_id,
+        "kind": manifest.kind.value,
+        "prompts": manifest.prompt_count,
+        "prompt_set_digest": hex_digest(manifest.prompt_set_digest),
+        "manifest_digest": hex_digest(manifest.digest),
+        "opens_at": to_iso(from_ms(manifest.opens_at_ms)),
+        "closes_at": to_iso(from_ms(manifest.closes_at_ms)),
+        "ends_at": to_iso(from_ms(manifest.ends_at_ms)),
+    }
+
+
 def _plan(
-    config: ServerConfig, kind: OutputKind, round_id: str | None, opens_in: int, asked: dict[str, Any]
+    config: ServerConfig,
+    kind: OutputKind,
+    round_id: str | None,
+    opens_in: int,
+    asked: dict[str, Any],
+    *,
+    proposals: bool,
 ) -> RoundPlan:
     text = kind is OutputKind.TEXT
     embedder = _embedder(config) if text else None
@@ -145,15 +185,7 @@ def _plan(
     return RoundPlan(
         round_id=RoundId(round_id or f"round-{now:%Y%m%d-%H%M%S}"),
         kind=kind,
-        rule=ConsensusRule(
-            name="semantic_group" if text else "weighted_plurality",
-            min_clients=rounds.min_clients,
-            min_support_ppm=rounds.min_support_ppm,
-            min_margin_ppm=rounds.min_margin_ppm,
-            similarity_ppm=rounds.similarity_ppm if text else 0,
-            trim_ppm=rounds.trim_ppm if text else 0,
-            weights=rounds.weights,
-        ),
+        rule=_rule(rounds, kind, asked, proposals=proposals),
         dp_floor=PrivacyFloor(
             max_epsilon=f"{floor.max_epsilon:f}",
             max_delta=f"{floor.max_delta:f}",
@@ -166,6 +198,22 @@ def _plan(
         closes_at=closes_at,
         opening_ends_at=closes_at + timedelta(seconds=rounds.opening_seconds) if text else None,
         embedder=embedder,
+    )
+
+
+def _rule(rounds: RoundsSection, kind: OutputKind, asked: dict[str, Any], *, proposals: bool) -> ConsensusRule:
+    """Candidates need no majority: support is asked of them only where the command line does."""
+    text = kind is OutputKind.TEXT
+    labels: Literal["semantic_group", "weighted_plurality"] = "semantic_group" if text else "weighted_plurality"
+    return ConsensusRule(
+        name="proposals" if proposals else labels,
+        min_clients=rounds.min_clients,
+        min_support_ppm=asked.get("min_support_ppm", 0) if proposals else rounds.min_support_ppm,
+        min_margin_ppm=0 if proposals else rounds.min_margin_ppm,
+        similarity_ppm=rounds.similarity_ppm if text else 0,
+        trim_ppm=rounds.trim_ppm if text else 0,
+        weights=rounds.weights,
+        max_candidates=rounds.max_candidates if proposals else 0,
     )
 
 

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from semfed_secure.audit.carried import carried
 from semfed_secure.audit.events import Event, EventType
+from semfed_secure.client.candidates import require_proposed
 from semfed_secure.client.decisions import permitted
 from semfed_secure.client.facts import history_facts, peer_facts, prompt_facts
 from semfed_secure.client.pins import last_roster, see_roster
 from semfed_secure.client.progress import RoundState, Step, advance, after, result_of, seen_root, state_of
-from semfed_secure.client.reviews import verdicts_on
+from semfed_secure.client.reviews import verdicts_for
 from semfed_secure.client.round import (
     Trust,
     VerifiedConsensus,
@@ -48,8 +49,9 @@ def join(site: Site, transport: Transport, round_id: RoundId) -> VerifiedRound:
     Only reads are sent: a server cannot tell a site that declines from one that is not there.
 
     Raises:
-        PeerError: SF32x, what the server showed does not verify, or SF330, fewer members vouch for its log than the
-            policy demands; ``peer.refused`` is in the audit log. SF307, the round would not take this site's key.
+        PeerError: SF32x, what the server showed does not verify, SF352, its candidates are not the published ones, or
+            SF330, fewer members vouch for its log than the policy demands; ``peer.refused`` is in the audit log. SF307,
+            the round would not take this site's key.
         PolicyDenied: SF201, the policy does not let this site take part.
         ConsensusError: SF401 or SF404, a round that was never joined is not open.
     """
@@ -62,6 +64,7 @@ def join(site: Site, transport: Transport, round_id: RoundId) -> VerifiedRound:
             _require_same(known, round_)
             return round_
         follow(site.database, transport, round_.server, round_.manifest.log_checkpoint)
+        _see_candidates(site, transport, round_)
         witnesses = require_witnesses(round_, site.policy.limits.peers.min_witnesses or 0, site.clock.now())
     except PeerError as error:
         _log_refusal(site, error, round_id)
@@ -70,7 +73,7 @@ def join(site: Site, transport: Transport, round_id: RoundId) -> VerifiedRound:
     require_own_key(round_, site.keys.signing.public, site.clock.now())
     with site.database.snapshot() as tx:
         history = history_facts(tx, site.keys.record, site.clock.now())
-        verdicts = verdicts_on(tx, round_.manifest.prompt_set_digest)
+        verdicts = verdicts_for(tx, round_.manifest)
     facts = Facts(
         action=Action.JOIN,
         prompts=prompt_facts(round_, verdicts),
@@ -139,6 +142,23 @@ def _announcement(site: Site, transport: Transport, round_id: RoundId) -> Verifi
     )
     prompts = _prompts(site, transport, announced.manifest.prompt_set_digest)
     return verify_round(announced, prompts, trust=trust, now=now)
+
+
+def _see_candidates(site: Site, transport: Transport, round_: VerifiedRound) -> None:
+    """Accept candidates that were proposed only as the round that proposed them published them, in the server's log."""
+    source = round_.manifest.candidates_from
+    if source is None:
+        return
+    proposals = _announcement(site, transport, source.round_id)
+    with site.database.snapshot() as tx:
+        root = seen_root(tx, source.round_id)
+    try:
+        data = transport.consensus(source.round_id)
+    except ConsensusError as error:
+        raise PeerError("SF352", "the published candidates of the prompts were expected", cause=error.code) from error
+    published = verify_consensus(data, round_=proposals, commitments_root=root)
+    require_published(published.consensus, transport, site.database, round_.server)
+    require_proposed(round_, published)
 
 
 def _prompts(site: Site, transport: Transport, digest: Digest) -> bytes:
@@ -216,7 +236,7 @@ def _consensus_event(
             "manifest_digest": hex_digest(verified.round.manifest_digest),
             "consensus_digest": hex_digest(verified.consensus.digest),
             "agreed": statuses.count(PromptStatus.AGREED),
-            "contested": statuses.count(PromptStatus.CONTESTED),
+            "contested": statuses.count(PromptStatus.CONTESTED) + statuses.count(PromptStatus.PROPOSED),
             "too_few": statuses.count(PromptStatus.TOO_FEW),
             "admitted": verified.consensus.admitted_count,
             "rejected_by_code": dict(verified.consensus.rejections),

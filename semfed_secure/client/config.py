@@ -187,6 +187,17 @@ class RemoteModelSection(Section):
     timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 120.0
 
 
+class AnswersSection(Section):
+    """What the site answers.
+
+    Attributes:
+        topics: The topics of prompts that it answers; on prompts of another topic it abstains. A prompt that names no
+            topic is for everybody, and without this field every prompt is answered.
+    """
+
+    topics: Written[tuple[Name, ...]] | None = None
+
+
 class TrainingSection(Section):
     """One private training run; the noise follows from it and from what the run may cost.
 
@@ -288,6 +299,7 @@ class SiteConfig(MemberConfig):
     data: DataSection
     model: Annotated[LocalModelSection | RemoteModelSection, Field(discriminator="kind")]
     privacy: PrivacySection
+    answers: AnswersSection = AnswersSection()
     training: TrainingSection = TrainingSection()
     validation: ValidationSection | None = None
     evaluation: EvaluationSection | None = None

@@ -50,9 +50,15 @@ def dataset_facts(config: SiteConfig) -> DatasetFacts:
 
 
 def prompt_facts(round_: VerifiedRound, verdicts: Verdicts) -> PromptFacts:
-    """The prompt set of the round, by digest, and whether somebody of this site refused it."""
-    digest = hex_digest(round_.manifest.prompt_set_digest)
-    return PromptFacts(digest=digest, count=round_.manifest.prompt_count, refused=bool(verdicts.refused_by))
+    """The prompt set of the round, by digest, what its candidates were proposed for, and whether anybody refused it."""
+    manifest = round_.manifest
+    source = manifest.candidates_from
+    return PromptFacts(
+        digest=hex_digest(manifest.prompt_set_digest),
+        count=manifest.prompt_count,
+        refused=bool(verdicts.refused_by),
+        proposed_for=None if source is None else hex_digest(source.prompt_set_digest),
+    )
 
 
 def peer_facts(round_: VerifiedRound, *, witnesses: int | None = None) -> PeerFacts:

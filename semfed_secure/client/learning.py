@@ -21,7 +21,7 @@ from semfed_secure.client.adapters import Adapter, activate
 from semfed_secure.client.decisions import permitted
 from semfed_secure.client.facts import label_facts, model_facts, peer_facts, prompt_facts
 from semfed_secure.client.progress import Step, advance, after, result_of, state_of
-from semfed_secure.client.reviews import verdicts_on
+from semfed_secure.client.reviews import verdicts_for
 from semfed_secure.client.scores import BASE, evaluate, validation_score
 from semfed_secure.client.scores import CONSENSUS as LEARNED
 from semfed_secure.client.site import LABELS
@@ -56,7 +56,7 @@ class LearnOutcome:
 
 
 def learn(site: Site, engine: Engine, collected: VerifiedConsensus) -> LearnOutcome:
-    """Learn one round's labels, once; a second call returns what the first one did.
+    """Learn one round's labels, once; a second call returns what the first one did. Proposals teach nothing.
 
     Raises:
         ConsensusError: SF404, the consensus was not collected yet or is another round's.
@@ -85,6 +85,8 @@ def _learn(site: Site, engine: Engine, collected: VerifiedConsensus) -> LearnOut
     if known.get("consensus") != hex_digest(collected.consensus.digest):
         raise ConsensusError("SF404", "the consensus that this site collected was expected")
     ready = engine.ready()
+    if collected.round.manifest.rule.name == "proposals":  # candidates to vote on: nothing of them is a label
+        return _conclude(site, collected, LearnOutcome(0, None, None, None, None), ready, None)
     if isinstance(ready.model, TrainableModel) and site.config.validation is None:
         raise ConfigurationError("SF101", "learning needs [validation]: public prompts by which an adapter is kept")
     site.on_step("learn 1")
@@ -134,7 +136,7 @@ def _chosen(site: Site, collected: VerifiedConsensus) -> list[tuple[str, PromptR
 def _decide(site: Site, ready: Ready, collected: VerifiedConsensus, chosen: list[tuple[str, PromptResult]]) -> None:
     round_ = collected.round
     with site.database.snapshot() as tx:
-        verdicts = verdicts_on(tx, round_.manifest.prompt_set_digest)
+        verdicts = verdicts_for(tx, round_.manifest)
     facts = Facts(
         action=Action.LEARN,
         prompts=prompt_facts(round_, verdicts),

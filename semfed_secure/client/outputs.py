@@ -13,13 +13,14 @@ from semfed_secure.units import Mechanism, OutputKind
 from semfed_secure.wire.messages import ABSTAIN, MAX_TEXT_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from semfed_secure.client.adapters import Adapter
     from semfed_secure.client.round import VerifiedRound
     from semfed_secure.ids import Digest
     from semfed_secure.llm.model import Record
     from semfed_secure.privacy.histogram import Vote
+    from semfed_secure.wire.prompts import PromptSet
 
 MAX_CHARACTERS_PER_TOKEN = 32
 """What the server's content gate allows one generated token; a longer answer would be refused with its bundle."""
@@ -100,6 +101,19 @@ def require_fit(draft: DraftOutputs, mechanism: Mechanism) -> None:
     if not fits:
         expected = "ballots of entities" if mechanism is Mechanism.RECORD_HISTOGRAM else f"one of {kind} per prompt"
         raise ConfigurationError("SF104", f"outputs for round {draft.round.manifest.round_id}: {expected} expected")
+
+
+def within_topics(outputs: Votes | Texts, prompts: PromptSet, topics: Collection[str] | None) -> Votes | Texts:
+    """``outputs`` with an abstention on every prompt of another topic; without ``topics`` as they are.
+
+    Which prompts these are follows from the public prompts and the declared topics alone, so it tells of no record.
+    """
+    if topics is None:
+        return outputs
+    answers = [prompt.topic is None or prompt.topic in topics for prompt in prompts.prompts]
+    if isinstance(outputs, Votes):
+        return Votes(tuple(vote if own else ABSTAIN for vote, own in zip(outputs.indexes, answers, strict=True)))
+    return Texts(tuple(text if own else None for text, own in zip(outputs.answers, answers, strict=True)))
 
 
 def tidy(text: str | None, *, max_new_tokens: int) -> str | None:

@@ -9,7 +9,8 @@
  4. The policy decides; the answer is an audit entry; a denial ends here. Where records vote it decides on opening the
     data set too; only then are they read, and their opening is written down before.
  5. The budget is reserved. Under ``dp_sgd`` the charge was made before training: it is found, committed.
- 6. The mechanism is applied: what leaves this step may be seen by others.
+ 6. The mechanism is applied, and outside of the topics that the site declares it abstains: what leaves this step may
+    be seen by others.
  7. The outputs are salted and committed to.
  8. They are sealed to the round's server, bound to the whole context and the commitment.
  9. The statement over the ciphertext is signed.
@@ -53,10 +54,10 @@ from semfed_secure.client.finished import require_finished
 from semfed_secure.client.forecasts import forecast_release
 from semfed_secure.client.opening import ask_to_open, open_records
 from semfed_secure.client.outgoing import COMMITMENT, CONTRIBUTION, answer_to, first_message, keep_finished
-from semfed_secure.client.outputs import Ballots, DraftOutputs, Texts, Unread, Votes, require_fit
+from semfed_secure.client.outputs import Ballots, DraftOutputs, Texts, Unread, Votes, require_fit, within_topics
 from semfed_secure.client.progress import RoundState, Step, advance, state_of
 from semfed_secure.client.protection import charge_of, declaration, noised, require_training_charges
-from semfed_secure.client.reviews import verdicts_on
+from semfed_secure.client.reviews import verdicts_for
 from semfed_secure.client.round import require_admissible, require_open, require_opening, require_own_key
 from semfed_secure.client.screening import Screened, screen
 from semfed_secure.client.server_log import follow, verify_receipt_entry
@@ -137,6 +138,7 @@ def privatise(permitted: PermittedOutputs, site: Site) -> ReleasedOutputs:
     # 6. the mechanism
     if isinstance(outputs, Ballots):
         outputs = noised(outputs, draft.round, site)
+    outputs = within_topics(outputs, draft.round.prompts, site.config.answers.topics)
     released = ReleasedOutputs(
         round=draft.round,
         votes=outputs.indexes if isinstance(outputs, Votes) else (),
@@ -289,7 +291,7 @@ def _examine(draft: DraftOutputs, site: Site, *, dry_run: bool) -> _Asked:
     forecast = forecast_release(draft.round, site.config, charge, site.clock.now())
     with site.database.snapshot() as tx:
         history = history_facts(tx, site.keys.record, site.clock.now())
-        verdicts = verdicts_on(tx, manifest.prompt_set_digest)
+        verdicts = verdicts_for(tx, manifest)
     facts = Facts(
         action=Action.RELEASE,
         dataset=dataset_facts(site.config),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from semfed_secure.audit.events import Event, EventType, parse_entry
@@ -15,6 +15,7 @@ from semfed_secure.storage import log_rows
 if TYPE_CHECKING:
     from semfed_secure.client.site import Site
     from semfed_secure.storage import Transaction
+    from semfed_secure.wire.messages import RoundManifest
 
 APPROVED, REFUSED = "approved", "refused"
 _MARK = f'"{EventType.PROMPTS_REVIEWED}"'.encode()
@@ -57,6 +58,14 @@ def record_verdict(site: Site, digest: Digest, *, person: str, role: str, approv
             },
         )
         return site.audit.append(event, tx)
+
+
+def verdicts_for(tx: Transaction, manifest: RoundManifest) -> Verdicts:
+    """What people said of the prompt set of a round; who refused its prompts refused them with any candidates."""
+    said = verdicts_on(tx, manifest.prompt_set_digest)
+    source = manifest.candidates_from
+    before = () if source is None else verdicts_on(tx, source.prompt_set_digest).refused_by
+    return replace(said, refused_by=said.refused_by + before)
 
 
 def verdicts_on(tx: Transaction, digest: Digest) -> Verdicts:

@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from semfed_secure.identity.root import FederationRoot
     from semfed_secure.units import Mechanism
     from semfed_secure.wire.cbor import Limits
+    from semfed_secure.wire.messages import ConsensusRule, PromptResult
+    from semfed_secure.wire.prompts import Prompt
 
 SUPPORTED_KINDS = frozenset({OutputKind.VOTES, OutputKind.TEXT})
 
@@ -340,7 +342,8 @@ def verify_consensus(
 
     Where this site opened its commitment, the consensus is of the very list (``commitments_root``) that it had seen.
     A label of a round of votes is one of its prompt's candidates, and an agreed result has the support and margin that
-    the manifest's rule demands, from no fewer clients than it demands.
+    the manifest's rule demands, from no fewer clients than it demands. A round of proposals agrees on nothing, and no
+    other has candidates.
 
     Raises:
         PeerError: SF325; SF321 if another key signed it.
@@ -357,18 +360,30 @@ def verify_consensus(
         _refuse("SF325", "the consensus of the closed commitments that this site has seen was expected")
     if len(consensus.results) != manifest.prompt_count:
         _refuse("SF325", f"{manifest.prompt_count} results were expected")
-    agreed = False
     for prompt, result in zip(round_.prompts.prompts, consensus.results, strict=True):
-        if result.status is not PromptStatus.AGREED:
-            continue
-        agreed = True
-        if manifest.kind is OutputKind.VOTES and result.label not in round_.prompts.candidates_of(prompt):
-            _refuse("SF325", "an agreed label is none of its prompt's candidates")
-        if result.support_ppm < manifest.rule.min_support_ppm or result.margin_ppm < manifest.rule.min_margin_ppm:
-            _refuse("SF325", "an agreed label lacks the support that the manifest's rule demands")
-    if agreed and consensus.admitted_count < manifest.rule.min_clients:
-        _refuse("SF325", f"agreement of at least {manifest.rule.min_clients} clients was expected")
+        if result.status is PromptStatus.PROPOSED:
+            _require_proposed(result, manifest.rule)
+        elif result.status is PromptStatus.AGREED:
+            _require_agreed(result, prompt, round_)
+    formed = any(result.status in {PromptStatus.AGREED, PromptStatus.PROPOSED} for result in consensus.results)
+    if formed and consensus.admitted_count < manifest.rule.min_clients:
+        _refuse("SF325", f"results of at least {manifest.rule.min_clients} clients were expected")
     return VerifiedConsensus(round=round_, consensus=consensus, proof=_PROOF)
+
+
+def _require_proposed(result: PromptResult, rule: ConsensusRule) -> None:
+    if rule.name != "proposals" or len(result.candidates) > rule.max_candidates:
+        _refuse("SF325", f"at most {rule.max_candidates} proposed candidates of a prompt were expected")
+
+
+def _require_agreed(result: PromptResult, prompt: Prompt, round_: VerifiedRound) -> None:
+    kind, rule = round_.manifest.kind, round_.manifest.rule
+    if rule.name == "proposals":
+        _refuse("SF325", "a round of proposals agrees on no label")
+    if kind is OutputKind.VOTES and result.label not in round_.prompts.candidates_of(prompt):
+        _refuse("SF325", "an agreed label is none of its prompt's candidates")
+    if result.support_ppm < rule.min_support_ppm or result.margin_ppm < rule.min_margin_ppm:
+        _refuse("SF325", "an agreed label lacks the support that the manifest's rule demands")
 
 
 def _fields(message: Receipt | Commitments) -> dict[str, Any]:

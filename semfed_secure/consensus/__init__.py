@@ -1,6 +1,7 @@
 """Robust agreement per prompt, on plain arrays: votes and texts, weights, and the round report."""
 
 from semfed_secure.consensus.anchors import AnchorCounts, anchor_counts
+from semfed_secure.consensus.candidates import candidates
 from semfed_secure.consensus.outcome import ABSTAIN, Evidence, Outcomes, Status
 from semfed_secure.consensus.report import RoundReport, evaluate, round_report
 from semfed_secure.consensus.reputation import Conduct, Past, past_of
@@ -22,6 +23,7 @@ __all__ = [
     "Vocabulary",
     "Votes",
     "anchor_counts",
+    "candidates",
     "client_weights",
     "evaluate",
     "past_of",

@@ -274,13 +274,18 @@ class ApprovalGrant(Section):
 
 
 class Grants(Section):
-    """What is permitted; everything that is not written here is denied."""
+    """What is permitted; everything that is not written here is denied.
+
+    ``prompts`` are prompt sets as they stand. ``proposed_candidates`` are prompt sets that may be answered with
+    candidates which a round of proposals made for them, and which nobody of this site has seen before.
+    """
 
     actions: frozenset[Action] = frozenset()
     datasets: tuple[DatasetGrant, ...] = ()
     kinds: frozenset[OutputKind] = frozenset()
     mechanisms: frozenset[Mechanism] = frozenset()
     prompts: frozenset[DigestText] = frozenset()
+    proposed_candidates: frozenset[DigestText] = frozenset()
     models: tuple[ModelGrant, ...] = ()
     peers: tuple[PeerGrant, ...] = ()
     approvals: tuple[ApprovalGrant, ...] = ()

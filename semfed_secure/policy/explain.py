@@ -61,6 +61,8 @@ def _permitted(grants: Grants) -> Iterator[str]:
         yield f"- {label}: {_list(values)}."
     yield from (f"- Data set {_dataset(grant)}." for grant in grants.datasets)
     yield from (f"- Prompt set {digest}." for digest in sorted(grants.prompts))
+    unseen = "with candidates that a round proposed, unseen by anybody here"
+    yield from (f"- Prompt set {digest} {unseen}." for digest in sorted(grants.proposed_candidates))
     for model in grants.models:
         yield f"- Model family {model.family}, {f'weights {model.digest}' if model.digest else 'any weights'}."
     yield from (f"- Server {_peer(grant)}." for grant in grants.peers)

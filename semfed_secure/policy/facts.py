@@ -50,12 +50,14 @@ class DatasetFacts(_Section):
 class PromptFacts(_Section):
     """The public prompt set; ``digest`` in its printed form, ``sha256:`` and 64 hex digits.
 
-    ``refused`` says whether somebody of this site who reviewed it said no.
+    ``refused`` says whether somebody of this site who reviewed it said no. ``proposed_for`` is the digest of the set
+    for which its candidates were proposed, where they were.
     """
 
     digest: str
     count: int
     refused: bool = False
+    proposed_for: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

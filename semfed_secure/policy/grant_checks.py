@@ -206,6 +206,15 @@ def _tolerated(kind: OutputKind) -> Measurement:
 # -- prompts, models, peers ------------------------------------------------------------------------------------------
 
 
+def _prompts_granted(q: Question) -> Measure | None:
+    if q.facts.prompts is None:
+        return None
+    digest, proposed_for, grants = q.facts.prompts.digest, q.facts.prompts.proposed_for, q.policy.grants
+    if one_of(proposed_for, grants.proposed_candidates):
+        return Measure(ok=True, observed=proposed_for, allowed=grants.proposed_candidates)
+    return Measure(one_of(digest, grants.prompts), digest, grants.prompts)
+
+
 def _not_refused(q: Question) -> Measure | None:
     return (
         None if q.facts.prompts is None else Measure(q.facts.prompts.refused is False, q.facts.prompts.refused, False)
@@ -315,7 +324,7 @@ GRANT_CHECKS: tuple[Check, ...] = (
         )
         for kind in OutputKind
     ),
-    _listed("PRM-001", "grants.prompts", "prompt set", "prompts.digest", lambda g: g.prompts),
+    Check("PRM-001", "grants.prompts", "prompt set", _prompts_granted),
     Check("PRM-003", "default", "prompt set refused by somebody who reviewed it", _not_refused),
     _listed("MOD-001", "grants.models", "model family", "model.family", lambda g: (m.family for m in g.models)),
     Check("MOD-002", "grants.models.digest", "weights of the model", _weights_granted),

@@ -23,6 +23,7 @@ from semfed_secure.settings import (
 )
 from semfed_secure.units import Mechanism, PrivacyUnit, Relation
 from semfed_secure.wire.manifest import MAX_WITNESSES
+from semfed_secure.wire.prompts import MAX_PROPOSED
 
 
 def _address(text: str) -> str:
@@ -161,6 +162,7 @@ class RoundsSection(Section):
         min_margin_ppm: Least lead over the next label.
         similarity_ppm: Least cosine of two texts that count as one answer, where no calibration says it. The default
             is for all-MiniLM-L6-v2 (``benchmarks/similarity.py``); for another embedder or field, calibrate.
+        max_candidates: Candidates of one prompt that a round of proposals publishes, of the heaviest groups.
         trim_ppm: Share of the winning texts' weight that is trimmed from the edge.
         weights: ``equal``, or ``agreement`` to let behaviour over all prompts take up to half of a weight.
         max_new_tokens: Length of generated answers.
@@ -177,6 +179,7 @@ class RoundsSection(Section):
     min_margin_ppm: Ppm = 1
     similarity_ppm: Ppm = 650_000
     trim_ppm: Annotated[int, Field(ge=0, lt=500_000)] = 200_000
+    max_candidates: Annotated[int, Field(ge=2, le=MAX_PROPOSED)] = 8
     weights: Literal["equal", "agreement"] = "equal"
     max_new_tokens: Annotated[int, Field(ge=1, le=1_024)] = 32
     min_witnesses: Annotated[int, Field(ge=0, le=MAX_WITNESSES)] = 0

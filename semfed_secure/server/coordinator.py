@@ -20,10 +20,12 @@ from semfed_secure.server.intake import Answer, Intake
 from semfed_secure.server.key_entries import KeyEntries
 from semfed_secure.server.opening import Ground, RoundPlan, check_plan, make_manifest
 from semfed_secure.server.overview import Overview
+from semfed_secure.server.proposals import to_vote_on
 from semfed_secure.server.receipts import placed
 from semfed_secure.server.refusals import Refusals
 from semfed_secure.server.roster_entries import RosterEntries
 from semfed_secure.server.round import FINAL, RoundInput, RoundState, after, due, ending
+from semfed_secure.server.stored import read_consensus, server_keys
 from semfed_secure.server.transitions import Transitions, published_at
 from semfed_secure.server.witnesses import witnessed_checkpoint
 from semfed_secure.storage import round_rows
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from semfed_secure.server.store import RoundStore
     from semfed_secure.storage import Transaction
     from semfed_secure.storage.round_rows import RoundHeadRow
-    from semfed_secure.wire.messages import RoundManifest
+    from semfed_secure.wire.messages import CandidateSource, RoundManifest
 
 ATTEMPTS = 3
 """How often a consensus is tried before its round is aborted."""
@@ -102,6 +104,18 @@ class Coordinator:
                 context.rosters.pin(tx, roster)
                 self._transitions.announce(tx, manifest, encode_prompt_set(prompt_set))
         return manifest
+
+    def to_vote_on(self, round_id: RoundId) -> tuple[PromptSet, CandidateSource]:
+        """The prompts of a published round of proposals with its candidates, and the origin that a plan names.
+
+        Raises:
+            PeerError, ConsensusError: as `consensus`.
+            ConfigurationError: ``SF104`` there is nothing to vote on.
+        """
+        self.consensus(round_id)
+        terms = self._store.terms(round_id)
+        own = server_keys(terms, self._context.rosters.current())
+        return to_vote_on(terms, read_consensus(self._store.row(round_id), terms, own))
 
     def close_round(self, round_id: RoundId) -> RoundState:
         """Take no more commitments, or no more contributions; whoever calls `advance` next goes on from there.

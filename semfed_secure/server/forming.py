@@ -17,12 +17,14 @@ from semfed_secure.consensus import (
     TextAnswers,
     Vocabulary,
     Votes,
+    candidates,
     evaluate,
     round_report,
     text_answers,
 )
 from semfed_secure.errors import ConfigurationError, IntegrityError
 from semfed_secure.ids import Digest, sha256
+from semfed_secure.server.proposals import as_proposals, proposed_results
 from semfed_secure.units import OutputKind
 from semfed_secure.wire.messages import Consensus, PromptResult, PromptStatus, parse_payload
 
@@ -84,19 +86,28 @@ def form_consensus(
     """
     ordered = sorted(ballots, key=lambda ballot: ballot.member)
     payloads = [parse_payload(ballot.payload) for ballot in ordered]
+    rule = terms.manifest.rule
+    if rule.name == "proposals":
+        payloads = [as_proposals(payload, terms.prompt_set) for payload in payloads]
     prompt_ids = tuple(prompt.id for prompt in terms.prompt_set.prompts)
     times = [clock.now()]
     batch = batch_root([ballot.statement_digest for ballot in ordered])
     root = batch if commitments is None else batch_root(commitments)
-    evidence = _evidence(payloads, terms, prompt_ids, tie_seed(terms.manifest.nonce, root), embedder)
+    seed = tie_seed(terms.manifest.nonce, root)
+    evidence = _evidence(payloads, terms, prompt_ids, seed, embedder)
     times.append(clock.now())
-    outcomes, weights = evaluate(evidence, terms.manifest.rule)
+    outcomes, weights = evaluate(evidence, rule)
+    if isinstance(evidence, TextAnswers) and rule.name == "proposals":
+        listed = candidates(evidence, weights.weight_ppm, rule=rule, nonce=seed, prompt_ids=prompt_ids)
+        results = proposed_results(listed)
+    else:
+        results = _results(outcomes, _labels(evidence, terms.prompt_set))
     times.append(clock.now())
     report = round_report(
         evidence,
         outcomes,
         weights,
-        rule=terms.manifest.rule,
+        rule=rule,
         members=[ballot.member for ballot in ordered],
         prompt_ids=prompt_ids,
     )
@@ -105,7 +116,7 @@ def form_consensus(
     consensus = Consensus(
         manifest_digest=terms.manifest.digest,
         round_id=terms.manifest.round_id,
-        results=_results(outcomes, _labels(evidence, terms.prompt_set)),
+        results=results,
         batch_root=batch,
         commitments_root=root,
         admitted_count=len(ordered),
@@ -160,8 +171,8 @@ def _labels(evidence: Votes | TextAnswers, prompt_set: PromptSet) -> Callable[[i
     if isinstance(evidence, TextAnswers):
         texts = evidence.vocabulary.texts
         return lambda _prompt, entry: texts[entry]
-    candidates = [prompt_set.candidates_of(prompt) for prompt in prompt_set.prompts]
-    return lambda prompt, vote: candidates[prompt][vote]
+    choices = [prompt_set.candidates_of(prompt) for prompt in prompt_set.prompts]
+    return lambda prompt, vote: choices[prompt][vote]
 
 
 def _results(outcomes: Outcomes, label_of: Callable[[int, int], str]) -> tuple[PromptResult, ...]:

@@ -9,7 +9,15 @@ from semfed_secure.clock import to_ms
 from semfed_secure.errors import ConfigurationError
 from semfed_secure.ids import is_name
 from semfed_secure.units import Aggregation, OutputKind
-from semfed_secure.wire.messages import NONCE_BYTES, ConsensusRule, Decoding, Embedder, PrivacyFloor, RoundManifest
+from semfed_secure.wire.messages import (
+    NONCE_BYTES,
+    CandidateSource,
+    ConsensusRule,
+    Decoding,
+    Embedder,
+    PrivacyFloor,
+    RoundManifest,
+)
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -19,6 +27,9 @@ if TYPE_CHECKING:
     from semfed_secure.identity.roster import Roster
     from semfed_secure.ids import FederationId, RoundId
     from semfed_secure.wire.prompts import PromptSet
+
+RULES = {OutputKind.VOTES: ("weighted_plurality",), OutputKind.TEXT: ("semantic_group", "proposals")}
+"""How results are formed of each kind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +46,7 @@ class RoundPlan:
         closes_at: When they end; of texts, the commitments.
         opening_ends_at: When the time to open commitments ends; for ``text`` only.
         embedder: The pinned embedder; for ``text`` only.
+        candidates_from: The round that proposed the candidates of its prompts; for ``votes`` only.
     """
 
     round_id: RoundId
@@ -46,6 +58,7 @@ class RoundPlan:
     closes_at: datetime
     opening_ends_at: datetime | None = None
     embedder: Embedder | None = None
+    candidates_from: CandidateSource | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +98,7 @@ def make_manifest(plan: RoundPlan, prompt_set: PromptSet, ground: Ground, random
         closes_at_ms=to_ms(plan.closes_at),
         opening_ends_at_ms=None if plan.opening_ends_at is None else to_ms(plan.opening_ends_at),
         log_checkpoint=ground.log_checkpoint,
+        candidates_from=plan.candidates_from,
     )
 
 
@@ -96,9 +110,8 @@ def check_plan(plan: RoundPlan, prompt_set: PromptSet) -> None:
     """
     if not is_name(plan.round_id):
         raise ConfigurationError("SF105", "a round id of 1-63 of a-z 0-9 . _ - was expected")
-    rules = {OutputKind.VOTES: "weighted_plurality", OutputKind.TEXT: "semantic_group"}
-    if rules.get(plan.kind) != plan.rule.name:
-        raise ConfigurationError("SF105", f"rounds of kind votes or text were expected, each with its rule: {rules}")
+    if plan.rule.name not in RULES.get(plan.kind, ()):
+        raise ConfigurationError("SF105", f"rounds of kind votes or text were expected, each with a rule of {RULES}")
     if (plan.embedder is None) != (plan.kind is OutputKind.VOTES):
         raise ConfigurationError("SF105", "an embedder was expected for text, and none for votes")
     if (plan.opening_ends_at is None) != (plan.kind is OutputKind.VOTES):

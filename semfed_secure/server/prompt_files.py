@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-_KEYS = {"id", "prompt", "candidates"}
+_KEYS = {"id", "prompt", "candidates", "topic"}
 
 
 def read_prompt_set(path: Path, *, name: str, candidates: Sequence[str] = ()) -> PromptSet:
-    """Read one JSON object a line: ``id``, ``prompt`` and, where a prompt has labels of its own, ``candidates``.
+    """Read one JSON object a line: ``id``, ``prompt``, ``candidates`` of its own if it has any, and perhaps ``topic``.
 
     The same file, name and candidates always give the same digest, which is what sites' policies grant. A line ends
     with a line feed and nowhere else.
@@ -54,13 +54,13 @@ def _prompt(path: Path, number: int, line: str) -> Prompt:
         row = None
     if isinstance(row, dict) and row.keys() <= _KEYS:
         name, text, candidates = row.get("id"), row.get("prompt"), row.get("candidates", [])
+        topic = row.get("topic")
         texts = isinstance(candidates, list) and all(isinstance(candidate, str) for candidate in candidates)
-        if isinstance(name, str) and isinstance(text, str) and texts:
+        if isinstance(name, str) and isinstance(text, str) and texts and (topic is None or isinstance(topic, str)):
             _check_readable(path, number, [text, *candidates])
-            return Prompt(PromptId(name), text, tuple(candidates))
-    raise ConfigurationError(
-        "SF104", f"{path.name} line {number}: an object with `id`, `prompt` and perhaps `candidates` was expected"
-    )
+            return Prompt(PromptId(name), text, tuple(candidates), topic)
+    expected = "an object with `id`, `prompt`, perhaps `candidates` and `topic` was expected"
+    raise ConfigurationError("SF104", f"{path.name} line {number}: {expected}")
 
 
 def _check_readable(path: Path, number: int, texts: Sequence[str]) -> None:

@@ -26,6 +26,7 @@ from semfed_secure.wire.messages import (
     RECEIPT_LIMITS,
     STATEMENT_LIMITS,
     Commitments,
+    Consensus,
     ContributionStatement,
     MessageType,
     RoundManifest,
@@ -156,6 +157,19 @@ def committed_to(
         return commitments.statements
 
 
+def read_consensus(row: RoundRow, terms: StoredTerms, own: Sequence[VerificationKey]) -> Consensus:
+    """The consensus of a round that has one, as the server signed it.
+
+    Raises:
+        IntegrityError: ``SF531``.
+    """
+    with _damage(f"the consensus of {row.round_id}"):
+        signed = verify(MessageType.CONSENSUS, row.consensus or b"", own, limits=CONSENSUS_LIMITS)
+        consensus = parse_consensus(signed.payload)
+        _require(consensus.manifest_digest == terms.manifest.digest)
+        return consensus
+
+
 def read_report(row: RoundRow, terms: StoredTerms, own: Sequence[VerificationKey]) -> dict[str, Any] | None:
     """The report on the consensus, once the consensus is known to be the signed one; None before it was formed.
 
@@ -164,10 +178,8 @@ def read_report(row: RoundRow, terms: StoredTerms, own: Sequence[VerificationKey
     """
     if row.report is None and row.consensus is None:
         return None
+    consensus = read_consensus(row, terms, own)
     with _damage(f"the consensus of {row.round_id}"):
-        signed = verify(MessageType.CONSENSUS, row.consensus or b"", own, limits=CONSENSUS_LIMITS)
-        consensus = parse_consensus(signed.payload)
-        _require(consensus.manifest_digest == terms.manifest.digest)
         report: dict[str, Any] = json.loads(row.report or "")
         _require(report["consensus_digest"] == hex_digest(consensus.digest))
         return report

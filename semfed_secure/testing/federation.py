@@ -36,7 +36,7 @@ from semfed_secure.server.round_keys import ROUND_KEYS, RoundKeys
 from semfed_secure.storage import Database
 from semfed_secure.testing.transports import LocalTransport
 from semfed_secure.units import Mechanism, OutputKind, PrivacyUnit, Relation
-from semfed_secure.wire.messages import ConsensusRule, Embedder, PrivacyFloor, RoundManifest
+from semfed_secure.wire.messages import CandidateSource, ConsensusRule, Embedder, PrivacyFloor, RoundManifest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -156,8 +156,13 @@ class LocalFederation:
         mechanisms: Sequence[Mechanism] = (Mechanism.DP_SGD, Mechanism.RECORD_HISTOGRAM),
         max_epsilon: str = "100",
         max_new_tokens: int = 16,
+        max_candidates: int = 0,
+        candidates_from: CandidateSource | None = None,
     ) -> RoundManifest:
-        """Announce a round that opens now, by the rule that its kind has: plurality, or semantic groups."""
+        """Announce a round that opens now, by the rule that its kind has: plurality, or semantic groups.
+
+        With ``max_candidates`` a round of texts forms candidates to vote on, not labels; see `vote_on`.
+        """
         now, text = self._clock.now(), kind is OutputKind.TEXT
         embedder = None
         if text and self._embedder is not None:
@@ -166,13 +171,14 @@ class LocalFederation:
             round_id=RoundId(round_id),
             kind=kind,
             rule=ConsensusRule(
-                name="semantic_group" if text else "weighted_plurality",
+                name="proposals" if max_candidates else "semantic_group" if text else "weighted_plurality",
                 min_clients=min_clients,
-                min_support_ppm=500_000,
-                min_margin_ppm=1,
+                min_support_ppm=0 if max_candidates else 500_000,
+                min_margin_ppm=0 if max_candidates else 1,
                 similarity_ppm=700_000 if text else 0,
                 trim_ppm=0,
                 weights="equal",
+                max_candidates=max_candidates,
             ),
             dp_floor=PrivacyFloor(
                 max_epsilon, "0.00001", PrivacyUnit.ENTITY, Relation.ADD_OR_REMOVE_ONE, tuple(mechanisms)
@@ -182,10 +188,16 @@ class LocalFederation:
             closes_at=now + timedelta(seconds=closes_in_seconds),
             opening_ends_at=now + timedelta(seconds=closes_in_seconds + opening_seconds) if text else None,
             embedder=embedder,
+            candidates_from=candidates_from,
         )
         manifest = self.coordinator.open_round(plan, prompts)
         self.coordinator.advance()
         return manifest
+
+    def vote_on(self, round_id: str, proposals: str, **terms: Any) -> RoundManifest:
+        """Announce a round of votes on what the round ``proposals`` published."""
+        prompts, source = self.coordinator.to_vote_on(RoundId(proposals))
+        return self.open_round(round_id, prompts, candidates_from=source, **terms)
 
     def close_round(self, round_id: str) -> str:
         """Take no more of what the round takes now, and go on from there; the round's state afterwards.
@@ -306,6 +318,7 @@ class LocalFederation:
                 "kinds": ["votes", "text"],
                 "mechanisms": [str(mechanism) for mechanism in Mechanism],
                 "prompts": sorted({hex_digest(prompts.digest) for prompts in self._prompt_sets}),
+                "proposed_candidates": sorted({hex_digest(prompts.digest) for prompts in self._prompt_sets}),
                 "models": [{"family": "test"}],
                 "peers": [
                     {
