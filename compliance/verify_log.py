@@ -2,13 +2,9 @@
 
 For an auditor who trusts neither the operator of the log nor its makers: written from public specifications (RFC 6962;
 c2sp.org: signed-note, tlog-checkpoint, tlog-cosignature, tlog-tiles, tlog-proof), it needs Python 3.11 and the package
-``cryptography`` only. Read it before you trust it; it is short for that reason.
-
-    python verify_log.py [LOG] --key KEY [--witness KEY]... [--known FILE]... [--proof FILE]...
-
-LOG is a directory of exported tiles, or an SQLite database, which is only read. KEY is a verification key
-`name+id+base64` (several joined by commas) or its file; get it from the owner's signed member record, not from the log.
-The exit status is 0 if everything holds and 1 if anything does not.
+``cryptography`` only. Read it before you trust it; it is short for that reason. LOG is a directory of exported tiles,
+or an SQLite database, which is only read. KEY is a verification key `name+id+base64` (several joined by commas) or its
+file; get it from the owner's member record, not from the log. The exit status is 0 if all holds, and else 1.
 """
 
 from __future__ import annotations
@@ -22,7 +18,7 @@ import re
 import sqlite3
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -129,68 +125,56 @@ def read_checkpoint(note: str, keys: list[Key], witnesses: list[Key], what: str)
     return Mark(int(lines[1]), decode(lines[2]), what, {key.name for key in good if key in witnesses})
 
 
-class Tiles:
-    """A directory of C2SP tlog-tiles."""
-
-    def __init__(self, directory: Path) -> None:
-        """Read what the log says of itself."""
-        self.directory = directory
-        self.notes = [(directory / "checkpoint").read_text(encoding="utf-8")]
-
-    def tiles(self, level: str, size: int) -> list[tuple[str, bytes, int]]:
-        """Each tile of a level: its name, its bytes, and how many items it should hold."""
-        found = []
-        for start in range(0, size, WIDTH):
-            digits, count = str(start // WIDTH), min(WIDTH, size - start)
-            number = re.sub("(...)(?=...)", r"x\1/", digits.zfill(-(-len(digits) // 3) * 3))
-            name = f"tile/{level}/{number}" + (f".p/{count}" if count < WIDTH else "")
-            found.append((name, (self.directory / name).read_bytes(), count))
-        return found
-
-    def entries(self, size: int) -> list[bytes]:
-        """Every entry."""
-        bodies = []
-        for name, data, count in self.tiles("entries", size):
-            at = 0
-            for _ in range(count):
-                end = at + 2 + int.from_bytes(data[at : at + 2])
-                bodies.append(data[at + 2 : end])
-                at = end
-            if at != len(data):
-                raise Bad(f"the file {name} has another length than its entries: it was cut or changed")
-        return bodies
-
-    def check_hashes(self, hashes: list[bytes]) -> None:
-        """Compare every stored tile with one made from the entries."""
-        for level in range(8):
-            for number, (name, data, count) in enumerate(self.tiles(str(level), len(hashes))):
-                if data != b"".join(hashes[number * WIDTH : number * WIDTH + count]):
-                    raise Bad(f"the hashes in {name} are not those of the entries, which are as they were signed")
-            full = range(0, len(hashes) // WIDTH * WIDTH, WIDTH)
-            hashes = [roots_of(hashes[start : start + WIDTH], {WIDTH})[WIDTH] for start in full]
+def database(path: Path) -> sqlite3.Connection:
+    """A site's or server's SQLite database, open for reading only."""
+    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
 
 
-class Sqlite:
-    """The log in a site's or server's SQLite database."""
+def read_notes(log: Path) -> list[str]:
+    """The log's own checkpoints, the newest first."""
+    if log.is_dir():
+        return [(log / "checkpoint").read_text(encoding="utf-8")]
+    notes = "SELECT checkpoint FROM log_head UNION ALL SELECT note FROM log_checkpoint"
+    return [note for (note,) in database(log).execute(notes)]
 
-    def __init__(self, path: Path) -> None:
-        """Open it for reading only."""
-        self.database = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
-        notes = "SELECT checkpoint FROM log_head UNION ALL SELECT note FROM log_checkpoint"
-        self.notes = [note for (note,) in self.database.execute(notes)]
 
-    def entries(self, size: int) -> list[bytes]:
-        """Every entry; the numbers that the database gives them are not asked, their own are."""
-        rows = self.database.execute("SELECT body FROM log_entry ORDER BY position LIMIT ?", (size + 1,)).fetchall()
-        if len(rows) > size:
-            raise Bad(f"entry {size} was added behind the newest checkpoint, without a signature")
-        return [body for (body,) in rows]
+def tiles(directory: Path, level: str, size: int) -> list[tuple[str, bytes, int]]:
+    """Each C2SP tlog-tile of a level: its name, its bytes, and how many items it should hold."""
+    found = []
+    for start in range(0, size, WIDTH):
+        digits, count = str(start // WIDTH), min(WIDTH, size - start)
+        number = re.sub("(...)(?=...)", r"x\1/", digits.zfill(-(-len(digits) // 3) * 3))
+        name = f"tile/{level}/{number}" + (f".p/{count}" if count < WIDTH else "")
+        found.append((name, (directory / name).read_bytes(), count))
+    return found
 
-    def check_hashes(self, hashes: list[bytes]) -> None:
-        """Compare the hash that is stored beside each entry; those of subtrees can be made again."""
-        stored = self.database.execute("SELECT leaf_hash FROM log_entry ORDER BY position").fetchall()
-        if stored != [(value,) for value in hashes]:
-            raise Bad("the hash stored beside an entry is not its own; the entries are as they were signed")
+
+def read_entries(log: Path, size: int) -> list[tuple[bytes, bytes]]:
+    """Every entry with the hash stored for it; an entry's own number counts, not the one that a database gives it."""
+    if log.is_file():
+        return database(log).execute("SELECT body, leaf_hash FROM log_entry ORDER BY position").fetchall()
+    found = []
+    for (name, data, count), (_, hashes, _) in zip(tiles(log, "entries", size), tiles(log, "0", size), strict=True):
+        at = 0
+        for place in range(0, 32 * count, 32):
+            end = at + 2 + int.from_bytes(data[at : at + 2])
+            found.append((data[at + 2 : end], hashes[place : place + 32]))
+            at = end
+        if at != len(data):
+            raise Bad(f"the file {name} has another length than its entries: it was cut or changed")
+    return found
+
+
+def check_hashes(log: Path, stored: list[bytes], hashes: list[bytes]) -> None:
+    """Compare what is stored with what was made from the entries: the hash beside each, and in an export every tile."""
+    if stored != hashes:
+        raise Bad("the hash stored beside an entry is not its own; the entries are as they were signed")
+    for level in range(8 if log.is_dir() else 0):
+        for number, (name, data, count) in enumerate(tiles(log, str(level), len(hashes))):
+            if data != b"".join(hashes[number * WIDTH : number * WIDTH + count]):
+                raise Bad(f"the hashes in {name} are not those of the entries, which are as they were signed")
+        full = range(0, len(hashes) // WIDTH * WIDTH, WIDTH)
+        hashes = [roots_of(hashes[start : start + WIDTH], {WIDTH})[WIDTH] for start in full]
 
 
 def roots_of(leaves: list[bytes], sizes: set[int]) -> dict[int, bytes]:
@@ -231,7 +215,24 @@ def read_proof(text: str, keys: list[Key], witnesses: list[Key], what: str) -> t
     return mark, index, body
 
 
-def check_entry(body: bytes, index: int) -> None:
+def check_entries(stored: list[tuple[bytes, bytes]]) -> list[bytes]:
+    """Check every entry; return their hashes. Content may be missing where an entry `log.pruned` says so, in order."""
+    leaves, end = [], 0
+    for index, (body, leaf) in enumerate(stored):
+        leaves.append(sha256(b"\0", body) if body else leaf)
+        entry = check_entry(body, index) if body else {}
+        if (entry.get("type"), entry.get("outcome")) == ("log.pruned", "success"):
+            told, start, end = entry["details"], end, entry["details"]["last"] + 1
+            gone = [leaf for body, leaf in stored[start:end] if not body]
+            found = (start, len(gone), f"sha256:{sha256(*gone).hex()}")
+            if (told["first"], told["count"], told["leaves"]) != found or not start < end <= index:
+                raise Bad(f"entry {index} tells of removed content, and other content is missing before it")
+    if not all(body for body, _ in stored[end:]):
+        raise Bad(f"content is missing after entry {end - 1}, and no entry says that it was removed")
+    return leaves
+
+
+def check_entry(body: bytes, index: int) -> dict[str, Any]:
     """An entry is JSON in its only form (RFC 8785) and states its own number."""
     try:
         value = json.loads(body)
@@ -242,22 +243,21 @@ def check_entry(body: bytes, index: int) -> None:
         raise Bad(f"entry {index} is not written in the one form that an entry has: it was changed")
     if seq != index:
         raise Bad(f"entry {index} was written as entry {seq}: entries were moved, repeated or removed")
+    return value
 
 
 def verify(arguments: argparse.Namespace) -> str:
     """Check everything that the command line names; the verdict in words."""
     keys = read_keys(arguments.key)
     witnesses = [key for key in read_keys(arguments.witness) if key.kind != ED25519]
-    log = arguments.log and (Sqlite if arguments.log.is_file() else Tiles)(arguments.log)
-    notes = [(note, f"the log's own checkpoint {number}") for number, note in enumerate(log.notes)] if log else []
+    log = arguments.log
+    notes = [(note, f"the log's own checkpoint {at}") for at, note in enumerate(read_notes(log) if log else [])]
     notes += [(path.read_text(encoding="utf-8"), f"the checkpoint in {path.name}") for path in arguments.known]
     marks = [read_checkpoint(note, keys, witnesses, what) for note, what in notes]
     newest = marks[0].size if log else 0
-    bodies = log.entries(newest) if log else []
-    for index, body in enumerate(bodies):
-        check_entry(body, index)
-    if len(bodies) < newest:
-        raise Bad(f"the end of the log was cut off: {newest} entries were signed, {len(bodies)} are here")
+    stored = read_entries(log, newest) if log else []
+    if len(leaves := check_entries(stored)) != newest:
+        raise Bad(f"the log was cut off, or added to without a signature: {newest} entries were signed, not these")
     for path in arguments.proof:
         mark, index, body = read_proof(path.read_text(encoding="utf-8"), keys, witnesses, path.name)
         marks.append(mark)
@@ -268,15 +268,15 @@ def verify(arguments: argparse.Namespace) -> str:
         raise Bad(f"{quorum} witnesses vouch for the first {reach} entries: the rest has the log's own word alone")
     if not log:
         return f"{len(arguments.proof)} proofs hold; without the log, nothing is said of its other entries"
-    leaves = [sha256(b"\0", body) for body in bodies]
     roots = roots_of(leaves, {mark.size for mark in marks})
     for mark in marks:
         if mark.size > newest:
             raise Bad(f"the log was set back: {mark.what} covers {mark.size} entries, {newest} are here")
         if roots[mark.size] != mark.root:
             raise Bad(f"the first {mark.size} entries are not the ones under {mark.what}: changed, or another history")
-    log.check_hashes(leaves)
-    return f"{newest} entries, the hashes stored with them, and {len(marks)} signed checkpoints of one history"
+    check_hashes(log, [leaf for _, leaf in stored], leaves)
+    whole = sum(body != b"" for body, _ in stored)  # of the others, an entry says that their content was removed
+    return f"{newest} entries, {whole} of them with content, all hashes, {len(marks)} signed checkpoints of one history"
 
 
 def main() -> None:

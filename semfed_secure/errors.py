@@ -106,6 +106,14 @@ CATALOGUE: dict[str, ErrorCode] = {
         ExitCode.BUDGET,
     ),
     "SF203": ErrorCode("approval is missing", "have the named roles approve this act", ExitCode.APPROVAL),
+    "SF204": ErrorCode(
+        "audit entries are younger than they must be kept",
+        "name an earlier day; the policy, or --keep-days, says for how long entries are kept",
+        ExitCode.POLICY,
+    ),
+    "SF205": ErrorCode(
+        "a legal hold covers audit entries", "ask who put the hold on; `semfed audit lift` ends it", ExitCode.POLICY
+    ),
     # -- SF301-SF315: admission refusals; the last two digits are the step of server/admission.py -----
     **_rows(
         ExitCode.TRUST,
@@ -189,11 +197,6 @@ CATALOGUE: dict[str, ErrorCode] = {
         "check its address; try again, or ask another",
         ExitCode.TRANSPORT,
         retryable=True,
-    ),
-    "SF352": ErrorCode(
-        "candidates are not those that the round of proposals published, or one holds an identifier",
-        "stop; report it to the federation root",
-        ExitCode.TRUST,
     ),
     # -- SF4xx rounds ---------------------------------------------------------------------------
     "SF401": ErrorCode("round is not ready for this step", "try again later", ExitCode.NOT_READY, retryable=True),
@@ -280,6 +283,14 @@ CATALOGUE: dict[str, ErrorCode] = {
             "restore the pinned files, or pin the new digest on purpose",
         ),
         SF522=("policy differs from the pinned digest", "restore the pinned policy, or pin the new digest on purpose"),
+        SF523=(
+            "content of audit entries is missing, and no signed entry says that it was removed",
+            "stop; keep the file; tell the security team; look for the entries in a backup or export",
+        ),
+        SF524=(
+            "an entry of the audit log about removed content does not fit the log",
+            "stop; keep the file; tell the security team; ask who pruned the log, and under which policy",
+        ),
         SF531=("stored state is damaged", "restore the state directory from backup"),
         SF551=(
             "logs of several members do not agree: one lacks or denies what another proves",

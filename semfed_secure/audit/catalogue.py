@@ -19,6 +19,10 @@ class EventType(StrEnum):
     LOG_COSIGNED = "log.cosigned"
     LOG_EXPORTED = "log.exported"
     LOG_CLOCK_BACK = "log.clock_stepped_back"
+    LOG_REPAIRED = "log.repaired"
+    LOG_PRUNED = "log.pruned"
+    LOG_HELD = "log.held"
+    LOG_HOLD_LIFTED = "log.hold_lifted"
     REPORT_CREATED = "report.created"
     POLICY_LOADED = "policy.loaded"
     POLICY_REJECTED = "policy.rejected"
@@ -37,6 +41,7 @@ class EventType(StrEnum):
     BUNDLE_COMMITTED = "bundle.committed"
     BUNDLE_ADMITTED = "bundle.admitted"
     BUNDLE_REJECTED = "bundle.rejected"
+    BUNDLE_DELETED = "bundle.deleted"
     RECEIPT_RECEIVED = "receipt.received"
     ROUND_OPENED = "round.opened"
     COMMITMENTS_CLOSED = "commitments.closed"
@@ -116,6 +121,14 @@ DETAILS: Mapping[EventType, Mapping[str, type]] = MappingProxyType({
     EventType.LOG_COSIGNED: {"origin": str, "size": int, "root": str},
     EventType.LOG_EXPORTED: {"format": str, "destination": str, "first": int, "last": int},
     EventType.LOG_CLOCK_BACK: {"seconds": int, "newest": str},
+    EventType.LOG_REPAIRED: {"parts": list},
+    # Up to entry `last` everything is older than `before`; of these, `count` lost their content, `kinds` of each type.
+    # `leaves` is the SHA-256 of their hashes in a row.
+    EventType.LOG_PRUNED: {
+        "before": str, "keep_days": int, "first": int, "last": int, "count": int, "kinds": dict, "leaves": str,
+    },
+    EventType.LOG_HELD: {"reference": str, "since": str},
+    EventType.LOG_HOLD_LIFTED: {"reference": str},
     EventType.REPORT_CREATED: {"kind": str, "digest": str, "size": int, "root": str},
     EventType.POLICY_LOADED: _POLICY,
     EventType.POLICY_REJECTED: _POLICY,
@@ -145,6 +158,7 @@ DETAILS: Mapping[EventType, Mapping[str, type]] = MappingProxyType({
     EventType.BUNDLE_COMMITTED: _BUNDLE,
     EventType.BUNDLE_ADMITTED: _BUNDLE,
     EventType.BUNDLE_REJECTED: _BUNDLE,
+    EventType.BUNDLE_DELETED: {"kind": str, "bytes": int, "keep_days": int},
     EventType.RECEIPT_RECEIVED: _BUNDLE,
     EventType.ROUND_OPENED: _ROUND,
     EventType.COMMITMENTS_CLOSED: _ROUND,

@@ -141,3 +141,14 @@ def damaged_file(name: str, items: int, index: int) -> IntegrityError:
     """``SF518``: a file of an export has not the length or the shape that it was written with."""
     message = f"the file {name} was cut or changed: it should hold {items} items"
     return IntegrityError("SF518", message, file=name, index=index)
+
+
+def removed_silently(first: int, last: int, covered: str) -> IntegrityError:
+    """``SF523``: the content of entries is gone, and no entry says that it was removed."""
+    message = f"the content of {_entries(first, last)} is missing, {covered}"
+    return IntegrityError("SF523", message, index=first)
+
+
+def false_tombstone(index: int, why: str) -> IntegrityError:
+    """``SF524``: what an entry says of a removal does not fit the log."""
+    return IntegrityError("SF524", f"entry {index}, about content that was removed, does not hold: {why}", index=index)

@@ -14,6 +14,8 @@ from semfed_secure.audit import merkle
 from semfed_secure.audit.events import parse_entry
 from semfed_secure.audit.merkle import Frontier
 from semfed_secure.audit.notes import parse_checkpoint, parse_note, verify_checkpoint
+from semfed_secure.audit.reading import brief_of
+from semfed_secure.audit.removals import Removals
 from semfed_secure.errors import IntegrityError, PeerError
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ class _Found:
     frontier: Frontier = field(default_factory=Frontier)
     whole: bool = True
     lost: list[str] = field(default_factory=list)
+    removals: Removals = field(default_factory=Removals)
     wrong_leaves: int = 0
     wrong_nodes: int = 0
     roots: dict[int, bytes] = field(default_factory=dict)
@@ -77,6 +80,7 @@ def examine(source: LogSource, key: LogVerificationKey) -> tuple[Part, ...]:
     found = _read(source, {tree.size for _, tree in signed if tree is not None}, newest.size if newest else None)
     return (
         _entries(found, newest),
+        _removed(found.removals),
         _derived("hashes of entries", found.wrong_leaves, "stored beside an entry"),
         _derived("hashes of the tree", found.wrong_nodes, "of a complete part of the tree"),
         _continuation(head, found),
@@ -118,17 +122,26 @@ def _read(source: LogSource, sizes: set[int], newest: int | None) -> _Found:
 
 
 def _take(stored: StoredEntry, found: _Found, nodes: _Nodes) -> None:
-    leaf = merkle.leaf_hash(stored.body)
+    leaf = stored.leaf
     found.wrong_leaves += leaf != stored.leaf_hash
-    try:
-        seq: int | None = parse_entry(stored.body).seq
-    except IntegrityError:
-        seq = None
-    if seq != stored.position:
-        said = "is not one that this software writes" if seq is None else f"was written as entry {seq}"
-        found.lose(f"what stands as entry {stored.position} {said}")
+    if not stored.body and len(leaf) == merkle.HASH_BYTES:
+        found.removals.missing(stored.position, leaf)
+    else:
+        _read_content(stored, found)
     for (level, position), value in found.frontier.add(leaf) if found.whole else ():
         nodes.compare(level, position, value)
+
+
+def _read_content(stored: StoredEntry, found: _Found) -> None:
+    try:
+        brief = brief_of(parse_entry(stored.body))
+    except IntegrityError:
+        found.lose(f"what stands as entry {stored.position} is not one that this software writes")
+        return
+    if brief.seq != stored.position:
+        found.lose(f"what stands as entry {stored.position} was written as entry {brief.seq}")
+    else:
+        found.removals.whole(brief.seq, brief.type, brief.time, brief.event)
 
 
 class _Nodes:
@@ -170,6 +183,14 @@ def _entries(found: _Found, newest: Checkpoint | None) -> Part:
         return Part("entries", State.LOST, "they are not the ones that were signed: look in a backup or an export")
     signature = "the newest signature" if newest is not None else "no good signature"
     return Part("entries", State.SOUND, f"{found.frontier.size}, in order, under {signature}")
+
+
+def _removed(removals: Removals) -> Part:
+    try:
+        removals.judge()
+    except IntegrityError as error:
+        return Part("removed content", State.LOST, error.message)
+    return Part("removed content", State.SOUND, f"of {removals.count} entries, each under an entry that says so")
 
 
 def _derived(name: str, wrong: int, what: str) -> Part:

@@ -32,6 +32,7 @@ _RECEIVED = frozenset({EventType.BUNDLE_ADMITTED, EventType.BUNDLE_REJECTED})
 _ROUNDS = frozenset({EventType.ROUND_OPENED, EventType.ROUND_CLOSED, EventType.ROUND_ABORTED})
 _POLICY = frozenset({EventType.POLICY_LOADED, EventType.POLICY_REJECTED})
 _TRUST = frozenset(kind for kind in EventType if kind.startswith(("key.", "member.", "roster.")))
+_RETENTION = frozenset({EventType.LOG_PRUNED, EventType.LOG_HELD, EventType.LOG_HOLD_LIFTED})
 _DELIVERY = frozenset({EventType.BUNDLE_SENT, EventType.RECEIPT_RECEIVED})
 
 
@@ -102,6 +103,7 @@ class Gathered:
     policies: list[Entry] = field(default_factory=list)
     trust: Kept = field(default_factory=Kept)
     cosigned: Kept = field(default_factory=Kept)
+    retention: Kept = field(default_factory=Kept)
     delivery: dict[str, list[Entry]] = field(default_factory=dict)
     approvals: dict[str, tuple[str, ...]] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
@@ -112,6 +114,8 @@ class Gathered:
         """Sort one entry in; what lies before the period only counts for what still held in it."""
         self.total += 1
         event = entry.event
+        if event.type in _RETENTION:  # whenever that was: it says what is missing in the period
+            self.retention.append(entry)
         if self.until is not None and entry.at >= self.until:
             self._deliver(entry)  # a bundle of the period may be answered after it
             return
@@ -132,6 +136,7 @@ class Gathered:
         """Show no more than the last ``rows`` of each kind."""
         charged = [spending.entries for spending in self.accounts.values()]
         tables = [self.timeline, self.releases, self.received, self.rounds, self.refusals, self.trust, self.cosigned]
+        tables.append(self.retention)
         for kept in [*tables, *charged]:
             while len(kept) > rows:
                 kept.popleft()
@@ -216,6 +221,8 @@ def _readable(place: str | Path, gathered: Gathered) -> Iterator[Entry]:
         with open_source(place) as source:
             gathered.claimed = source.head().verification_key.partition("+")[0]
             for stored in source.entries():
+                if not stored.body:
+                    continue
                 try:
                     yield parse_entry(stored.body)
                 except IntegrityError:

@@ -54,7 +54,9 @@ class AuditLog:
     nothing was written and `IntegrityError` is raised: no audit, no release.
     """
 
-    def __init__(self, database: Database, *, key: LogSigningKey, clock: Clock, writer: str) -> None:
+    def __init__(
+        self, database: Database, *, key: LogSigningKey, clock: Clock, writer: str, tx: Transaction | None = None
+    ) -> None:
         """Take up the log, or begin an empty one that belongs to ``key`` from now on.
 
         Args:
@@ -62,6 +64,7 @@ class AuditLog:
             key: The log's own key.
             clock: Gives the time of each entry.
             writer: Which program of which member writes, for example ``north-clinic/client``.
+            tx: A transaction of ``database`` to do this in.
 
         Raises:
             IntegrityError: ``SF503`` if the log belongs to another key or its newest checkpoint is not signed by it;
@@ -74,10 +77,10 @@ class AuditLog:
         self._vkey = key.public.encode()
         self._known: _Known | None = None
         self._group: Group[Sequence[Draft]] = Group(self._commit)
-        with database.transaction() as tx:
-            if log_rows.read_head(tx) is None:
-                log_rows.insert_head(tx, HeadRow(self._vkey, 0, b"", self._sign(Frontier(), cosign=True)))
-            self._head(tx)
+        with self._writing(tx) as writing:
+            if log_rows.read_head(writing) is None:
+                log_rows.insert_head(writing, HeadRow(self._vkey, 0, b"", self._sign(Frontier(), cosign=True)))
+            self._head(writing)
 
     def append(self, event: Event, tx: Transaction | None = None) -> int:
         """Write one event; return its number. See `append_all`."""
@@ -146,13 +149,13 @@ class AuditLog:
         return self._prove(merkle.consistency_ranges(old, new), new, tx)
 
     def entries(self, start: int, stop: int, tx: Transaction | None = None) -> list[Entry]:
-        """Entries ``start`` to ``stop - 1``, as far as they exist.
+        """Entries ``start`` to ``stop - 1``, as far as they exist and have their content.
 
         Raises:
             IntegrityError: ``SF501`` if one of them is damaged.
         """
         with self._reading(tx) as reading:
-            return [parse_entry(row.body) for row in log_rows.read_entries(reading, start, stop)]
+            return [parse_entry(row.body) for row in log_rows.read_entries(reading, start, stop) if row.body]
 
     def _commit(self, take: Take[Sequence[Draft]]) -> list[int]:
         """Write what every waiting thread asked for, in one transaction; the first number of each."""
@@ -178,9 +181,14 @@ class AuditLog:
         stopped = any(item.type is EventType.LOG_STOPPED for item in drafts)
         cosign = stopped or head.size // COSIGN_EVERY != frontier.size // COSIGN_EVERY
         note = self._sign(frontier, cosign=cosign)
-        kept = [CheckpointRow(frontier.size, note)] if cosign else []
+        log_rows.insert_entries(tx, entries)
+        log_rows.insert_nodes(tx, nodes)
+        if cosign:
+            log_rows.insert_checkpoint(tx, CheckpointRow(frontier.size, note))
         written = HeadRow(self._vkey, frontier.size, frontier.encode(), note)
-        if not log_rows.extend(tx, written, old_size=head.size, entries=entries, nodes=nodes, kept=kept):
+        if not log_rows.advance_head(
+            tx, old_size=head.size, size=written.size, frontier=written.frontier, checkpoint=note
+        ):
             raise IntegrityError("SF502", "somebody moved the head of the log meanwhile; nothing was written")
         self._known = _Known(written, time)
         return head.size + len(notices)

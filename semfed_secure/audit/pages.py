@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import islice
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from semfed_secure.audit.findings import bad_signature
@@ -11,7 +11,7 @@ from semfed_secure.audit.sources import read_entries
 from semfed_secure.errors import PeerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from semfed_secure.audit.events import Entry
     from semfed_secure.audit.sources import LogSource
@@ -34,7 +34,10 @@ def last_entries(source: LogSource, limit: int, takes: Callable[[Entry], bool]) 
     step = limit
     while end and len(found) < limit:
         start, step = max(0, end - step), min(2 * step, MOST)
-        block = islice(read_entries(source, start=start), end - start)
-        found = [entry for entry in block if takes(entry)] + found
+        found = [entry for entry in _between(source, start, end) if takes(entry)] + found
         end = start
     return found[-limit:]
+
+
+def _between(source: LogSource, start: int, end: int) -> Iterator[Entry]:
+    return takewhile(lambda entry: entry.seq < end, read_entries(source, start=start))

@@ -1,4 +1,7 @@
-"""One file that proves one entry to somebody who has nothing but the log's key: ``tlog-proof@v1``, with the entry."""
+"""One file that proves one entry to somebody who has nothing but the log's key: ``tlog-proof@v1``, with the entry.
+
+Of an entry whose content was removed only its hash can be proven: to somebody who has that from elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -31,12 +34,16 @@ class ProvenEntry:
     """What a proof file proves.
 
     Attributes:
-        entry: The entry.
+        index: Number of the entry.
+        leaf: Its hash.
+        entry: The entry; None if its content was removed from the log before the proof was made.
         checkpoint: Of which state of the log it is a part.
         vouching: The given witnesses that vouch for that state.
     """
 
-    entry: Entry
+    index: int
+    leaf: bytes
+    entry: Entry | None
     checkpoint: Checkpoint
     vouching: tuple[str, ...]
 
@@ -44,7 +51,8 @@ class ProvenEntry:
 def make_proof(source: LogSource, index: int, key: LogVerificationKey) -> str:
     """The proof file of entry ``index``, under the checkpoint that most witnesses cosigned, the newest of those.
 
-    Guarantee: what is returned verifies with ``key`` alone; nothing is written.
+    Guarantee: what is returned verifies with ``key`` alone, or if the entry's content was removed with ``key`` and the
+    entry's hash; nothing is written.
 
     Raises:
         ConfigurationError: ``SF105`` no signed checkpoint covers such an entry.
@@ -58,37 +66,49 @@ def make_proof(source: LogSource, index: int, key: LogVerificationKey) -> str:
     ranges = merkle.inclusion_ranges(index, size)
     hashes = source.hashes([place for part in ranges for place in merkle.places_of(part)])
     try:
-        body = next(stored.body for stored in source.entries(index) if stored.position == index)
-        text = LogProof(index, merkle.prove(ranges, hashes), note, body).encoded
-        check_proof(text, key)
+        found = next(stored for stored in source.entries(index) if stored.position == index)
+        text = LogProof(index, merkle.prove(ranges, hashes), note, found.body or None).encoded
+        check_proof(text, key, leaf=None if found.body else found.leaf)
     except (StopIteration, KeyError, PeerError) as error:
         message = f"entry {index} cannot be proven: it, or what the proof is made of, was changed; verify the log"
         raise IntegrityError("SF501", message, index=index) from error
     return text
 
 
-def check_proof(text: str, key: LogVerificationKey, witnesses: Witnesses = NOBODY) -> ProvenEntry:
+def check_proof(
+    text: str, key: LogVerificationKey, witnesses: Witnesses = NOBODY, *, leaf: bytes | None = None
+) -> ProvenEntry:
     """Accept only a proof of the entry that it carries, in the log of ``key``, for which the witnesses vouch.
+
+    A proof that carries none is of an entry whose content was removed; it proves ``leaf``, the hash of that entry.
 
     Raises:
         PeerError: ``SF328`` it proves nothing; ``SF330`` too few of the given witnesses vouch for it.
     """
     proof = parse_log_proof(text)
-    if proof.entry is None:
-        raise PeerError("SF328", "a proof file that carries its entry was expected")
-    tree = verify_log_proof(text, leaf=merkle.leaf_hash(proof.entry), key=key).checkpoint
-    try:
-        entry = parse_entry(proof.entry)
-    except IntegrityError as error:
-        raise PeerError("SF328", "the entry in the proof file is not one that this software writes") from error
-    if entry.seq != proof.index:
-        raise PeerError("SF328", f"entry {proof.index} was written as entry {entry.seq}")
+    proven = leaf if proof.entry is None else merkle.leaf_hash(proof.entry)
+    if proven is None:
+        raise PeerError("SF328", "the proof file carries no entry: name the hash of the entry that it is to prove")
+    if leaf not in {None, proven}:
+        raise PeerError("SF328", "the proof file carries another entry than the one with that hash")
+    tree = verify_log_proof(text, leaf=proven, key=key).checkpoint
+    entry = None if proof.entry is None else _entry(proof.entry, proof.index)
     lines = parse_note(proof.checkpoint).signatures
     vouching = tuple(sorted({line.name for line in lines if witnesses.cosigned_at(tree, line) is not None}))
     if len(vouching) < witnesses.quorum:
         message = f"{witnesses.quorum} of the given witnesses were expected to vouch for the proof, {len(vouching)} do"
         raise PeerError("SF330", message, quorum=witnesses.quorum)
-    return ProvenEntry(entry, tree, vouching)
+    return ProvenEntry(proof.index, proven, entry, tree, vouching)
+
+
+def _entry(body: bytes, index: int) -> Entry:
+    try:
+        entry = parse_entry(body)
+    except IntegrityError as error:
+        raise PeerError("SF328", "the entry in the proof file is not one that this software writes") from error
+    if entry.seq != index:
+        raise PeerError("SF328", f"entry {index} was written as entry {entry.seq}")
+    return entry
 
 
 def _notes(head: StoredHead) -> Iterator[str]:

@@ -12,7 +12,8 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from semfed_secure.audit.events import Entry, EventType, parse_entry
+from semfed_secure.audit.events import Entry, Event, EventType, parse_entry
+from semfed_secure.audit.removals import TOLD
 from semfed_secure.errors import IntegrityError
 
 if TYPE_CHECKING:
@@ -35,10 +36,12 @@ class Brief:
     writer: str
     type: EventType
     round_id: str | None
+    event: Event | None
+    """The whole event, of those that tell of removals."""
 
 
 Read: TypeAlias = "tuple[StoredEntry, Brief | None]"
-"""An entry as stored, and what it says; None if it is not one that this software writes."""
+"""An entry as stored, and what it says; None if its content was removed, or is not one that this software writes."""
 
 
 def read_in_order(
@@ -95,11 +98,20 @@ def briefs(bodies: Sequence[bytes]) -> list[Brief | None]:
     return [_brief(body, None) for body in bodies]
 
 
+def brief_of(entry: Entry) -> Brief:
+    """What verification asks of ``entry``."""
+    event = entry.event
+    told = event if event.type in TOLD else None
+    return Brief(entry.seq, entry.time, entry.writer, event.type, event.round_id, told)
+
+
 def _brief(body: bytes, visit: Callable[[Entry], None] | None) -> Brief | None:
+    if not body:
+        return None
     try:
         entry = parse_entry(body)
     except IntegrityError:
         return None
     if visit is not None:
         visit(entry)
-    return Brief(entry.seq, entry.time, entry.writer, entry.event.type, entry.event.round_id)
+    return brief_of(entry)

@@ -2,47 +2,70 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from semfed_secure.audit import merkle, tiles
+from semfed_secure.audit.events import Event, EventType
 from semfed_secure.audit.fsck import State, examine
+from semfed_secure.audit.log import AuditLog
 from semfed_secure.audit.merkle import Frontier
-from semfed_secure.audit.sources import DatabaseSource, TileSource, database_file
+from semfed_secure.audit.own import open_writable, owner_of
+from semfed_secure.audit.sources import DatabaseSource, TileSource
 from semfed_secure.audit.tiles import Tile
 from semfed_secure.errors import ConfigurationError, IntegrityError
-from semfed_secure.storage import Database, log_repair, log_rows
+from semfed_secure.storage import log_repair, log_rows
 from semfed_secure.storage.log_rows import NodeRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from semfed_secure.audit.fsck import Part
     from semfed_secure.audit.sources import LogSource
-    from semfed_secure.crypto.log_keys import LogVerificationKey
+    from semfed_secure.clock import Clock
+    from semfed_secure.crypto.log_keys import LogSigningKey, LogVerificationKey
     from semfed_secure.storage import Transaction
 
 
-def repair(place: str | Path, key: LogVerificationKey) -> tuple[Part, ...]:
-    """Write every derived part of the log anew; how each part was found.
+WRITER = "semfed audit fsck"
+
+
+def repair_export(directory: Path, key: LogVerificationKey) -> tuple[Part, ...]:
+    """Write the hash tiles of an export anew; how each part was found.
+
+    Guarantee: as `repair_database`.
+
+    Raises:
+        IntegrityError: ``SF501`` something is lost.
+        ConfigurationError: A file cannot be read or written.
+    """
+    source = TileSource(directory)
+    parts = _repairable(source, key)
+    _write_tiles(directory, [stored.leaf for stored in source.entries()])
+    return parts
+
+
+def repair_database(place: str | Path, key: LogSigningKey, *, clock: Clock) -> tuple[Part, ...]:
+    """Write every derived part of a log anew, and enter in it that this was done; how each part was found.
 
     Guarantee: no entry and no signature is touched, and nothing at all is written if one of them is lost.
 
     Raises:
-        IntegrityError: ``SF501`` something is lost; ``SF502`` the log cannot be written, or not by this user.
-        ConfigurationError: There is no log at ``place``, or a file of an export cannot be written.
+        IntegrityError: ``SF501`` something is lost; ``SF502`` the log cannot be written, or not by this user;
+            ``SF503`` the log is of another key.
+        ConfigurationError: There is no database at ``place``.
     """
-    path = Path(place)
-    if "://" not in str(place) and (path / tiles.CHECKPOINT_FILE).is_file():
-        source = TileSource(path)
-        parts = _repairable(source, key)
-        _write_tiles(path, [merkle.leaf_hash(stored.body) for stored in source.entries()])
-        return parts
-    at = place if "://" in str(place) else database_file(path)
-    with Database.open(at, kind=Database.kind_of(at)) as database, database.transaction() as tx:
-        parts = _repairable(DatabaseSource(tx), key)
+    with open_writable(place) as database, database.transaction() as tx:
+        parts = _repairable(DatabaseSource(tx), key.public)
         with log_repair.unguarded(tx):
             _write_rows(tx)
+        event = Event(
+            type=EventType.LOG_REPAIRED,
+            outcome="success",
+            actor=owner_of(key),
+            details={"parts": [part.name for part in parts if part.state is State.DERIVED]},
+        )
+        AuditLog(database, key=key, clock=clock, writer=WRITER, tx=tx).append(event, tx)
         return parts
 
 

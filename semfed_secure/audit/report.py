@@ -10,6 +10,7 @@ from semfed_secure.audit.events import EventType
 from semfed_secure.audit.gather import Gathered, gather, moment, period_text
 from semfed_secure.audit.markup import Html, element, join
 from semfed_secure.audit.report_budget import budget_section
+from semfed_secure.audit.report_retention import retention_section
 from semfed_secure.audit.report_style import STYLE
 from semfed_secure.audit.report_tables import (
     policies_section,
@@ -75,6 +76,7 @@ def render(gathered: Gathered) -> str:
         policies_section(gathered),
         trust_section(gathered),
         witnesses_section(gathered),
+        retention_section(gathered),
         timeline_section(gathered),
         _check_it(gathered),
     ]
@@ -139,7 +141,7 @@ def _integrity(gathered: Gathered) -> tuple[str, str, Html]:
         element("p", "This log is intact.", class_="word"),
         element(
             "p",
-            f"All {verdict.size} entries were read and recomputed: none was changed, removed, added or moved, and "
+            f"All {verdict.size} entries were {_read(verdict.pruned)}: none was changed, removed, added or moved, and "
             "they are what the log's key signed.",
         ),
     ]
@@ -160,6 +162,12 @@ def _integrity(gathered: Gathered) -> tuple[str, str, Html]:
     facts = [element("tr", element("th", name, scope="row"), element("td", value)) for name, value in rows]
     table = element("table", element("caption", "What was verified"), element("tbody", *facts))
     return section("integrity", "Integrity", element("div", *lines, class_="verdict good"), table)
+
+
+def _read(pruned: int) -> str:
+    if not pruned:
+        return "read and recomputed"
+    return f"recomputed, and all but {pruned} read, whose content was removed when its time was over (see Retention)"
 
 
 def _span(first: str | None, last: str | None) -> str:

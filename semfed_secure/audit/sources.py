@@ -29,11 +29,16 @@ DATABASE_PATTERNS = ("*.db", "*.sqlite")
 
 @dataclass(frozen=True, slots=True)
 class StoredEntry:
-    """One entry as found, with the hash that was stored beside it."""
+    """One entry as found, with the hash that was stored beside it; its body is empty if its content was removed."""
 
     position: int
     leaf_hash: bytes
     body: bytes
+
+    @property
+    def leaf(self) -> bytes:
+        """What the tree holds of it: the hash of its content or, if that was removed, the one that was left."""
+        return leaf_hash(self.body) if self.body else self.leaf_hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +119,7 @@ class DatabaseSource:
     def entries(self, start: int = 0) -> Iterator[StoredEntry]:
         """Its entries in order of position, from number ``start`` on."""
         for row in log_rows.walk_entries(self._tx, start):
-            yield StoredEntry(row.position, row.leaf_hash, _blob(row.body))
+            yield StoredEntry(row.position, _blob(row.leaf_hash), _blob(row.body))
 
     def has_level(self, level: int) -> bool:
         """Every level above the entries is stored."""
@@ -239,13 +244,17 @@ def open_source(place: str | Path) -> Iterator[LogSource]:
         ConfigurationError: ``SF102`` if there is no log at ``place``, or several; ``SF151`` if a database cannot be
             opened.
     """
-    if "://" not in str(place):
-        path = Path(place)
-        if (path / tiles.CHECKPOINT_FILE).is_file() or (path / "tile").is_dir():
-            yield TileSource(path)
-            return
+    if is_export(place):
+        yield TileSource(Path(place))
+        return
     with database_of(place) as tx:
         yield DatabaseSource(tx)
+
+
+def is_export(place: str | Path) -> bool:
+    """Whether a log is a directory of tiles."""
+    path = Path(place)
+    return "://" not in str(place) and ((path / tiles.CHECKPOINT_FILE).is_file() or (path / "tile").is_dir())
 
 
 @contextmanager
@@ -257,12 +266,14 @@ def database_of(place: str | Path) -> Iterator[Transaction]:
 
 
 def read_entries(source: LogSource, *, start: int = 0) -> Iterator[Entry]:
-    """The entries from number ``start`` on, each checked by itself but not against the tree.
+    """The entries from number ``start`` on that have their content, each checked by itself but not against the tree.
 
     Raises:
         IntegrityError: ``SF501`` if one of them is not ours, or not the one whose fingerprint is stored with it.
     """
     for stored in source.entries(start):
+        if not stored.body:
+            continue
         try:
             entry = parse_entry(stored.body)
         except IntegrityError as error:

@@ -17,6 +17,7 @@ from semfed_secure.audit.merkle import Frontier
 from semfed_secure.audit.misplaced import misplaced
 from semfed_secure.audit.notes import Checkpoint, verify_checkpoint
 from semfed_secure.audit.reading import Brief, Read
+from semfed_secure.audit.removals import Removals
 from semfed_secure.audit.sources import LogSource, StoredEntry, StoredHead, open_source
 from semfed_secure.audit.vouched import NOBODY, Witnesses
 from semfed_secure.crypto.log_keys import LogVerificationKey
@@ -50,6 +51,8 @@ class LogVerdict:
         last_time: Time of the last entry.
         clock_steps: Entries whose clock stood before the one of the entry before them.
         writers: Every program that wrote, in order of appearance.
+        pruned: How many entries lost their content when their time to be kept was over; their hashes are verified.
+        holds: Names of the legal holds that are in force.
     """
 
     origin: str
@@ -65,6 +68,8 @@ class LogVerdict:
     last_time: str | None
     clock_steps: tuple[int, ...]
     writers: tuple[str, ...]
+    pruned: int
+    holds: tuple[str, ...]
 
 
 def verify_log(
@@ -81,7 +86,8 @@ def verify_log(
     Guarantee: if this returns, every entry is one that this software wrote, numbered without gaps, and the tree over
     exactly these entries is what the log's key signed, in its newest checkpoint and in every one that was kept. No
     byte of an entry, hash or checkpoint can be changed, dropped, swapped, repeated or cut off without an error.
-    And no round was opened, had its commitments closed or was published twice. Nothing is written.
+    And no round was opened, had its commitments closed or was published twice. Where content was removed when its time
+    was over, its hash stands for it, and a signed entry says so; nothing else is missing. Nothing is written.
 
     Args:
         place: A state directory, database file or URL, or a directory of exported tiles.
@@ -90,7 +96,7 @@ def verify_log(
         known: Checkpoints of the same log that somebody else has kept: they show a restored backup or a second
             history, which a log alone cannot show.
         witnesses: Who must vouch for it: a log that was written again as a whole, under its own key, lacks them.
-        visit: Called with every entry on the way.
+        visit: Called with every entry on the way that has its content.
         processes: How many processes may read entries of a large log, if nobody visits them; they begin by importing
             the caller's main module.
 
@@ -140,6 +146,8 @@ def verify_source(
         last_time=walk.last_time,
         clock_steps=tuple(walk.clock_steps),
         writers=tuple(walk.writers),
+        pruned=walk.removals.count,
+        holds=tuple(sorted(walk.removals.holds)),
     )
 
 
@@ -168,6 +176,7 @@ class _Walk:
     """What one pass over the entries gathers."""
 
     frontier: Frontier = field(default_factory=Frontier)
+    removals: Removals = field(default_factory=Removals)
     first_time: str | None = None
     last_time: str | None = None
     clock_steps: list[int] = field(default_factory=list)
@@ -189,6 +198,7 @@ class _Walk:
             said = entry.type, entry.round_id
             self.again = self.again or (entry if said in self.told else None)
             self.told.add(said)
+        self.removals.whole(entry.seq, entry.type, entry.time, entry.event)
 
     def doubts(self, first: int, last: int) -> None:
         """Remember the first entries that the fingerprints stored beside them do not fit; the signatures will tell."""
@@ -210,10 +220,13 @@ def _walk(source: LogSource, newest: Checkpoint, head: StoredHead, marks: Marks,
     stored = _StoredTree(source)
     walk.compare(marks.roots)
     try:
-        for entry, leaf, fits in _entries(source, newest.size, reader):
-            walk.note(entry)
+        for index, (entry, leaf, fits) in enumerate(_entries(source, newest.size, reader)):
+            if entry is None:
+                walk.removals.missing(index, leaf)
+            else:
+                walk.note(entry)
             if not fits:
-                walk.doubts(entry.seq, entry.seq)
+                walk.doubts(index, index)
             for (level, position), value in walk.frontier.add(leaf):
                 if walk.doubt is None and not stored.agrees(level, position, value):
                     walk.doubts(position << level, ((position + 1) << level) - 1)
@@ -235,6 +248,7 @@ def _judge(walk: _Walk, newest: Checkpoint, largest: int) -> None:
         raise findings.set_back(largest, newest.size)
     if walk.again is not None:
         raise findings.told_twice(walk.again.seq, walk.again.type, walk.again.round_id)
+    walk.removals.judge()
 
 
 def _judge_derived(walk: _Walk, newest: Checkpoint, head: StoredHead, stored: _StoredTree) -> None:
@@ -262,20 +276,26 @@ def _changed(doubt: tuple[int, int]) -> IntegrityError:
     return findings.changed(first, last, whose if first == last else "they do not match the fingerprint over them")
 
 
-def _entries(source: LogSource, size: int, reader: _Reader) -> Iterator[tuple[Brief, bytes, bool]]:
-    """Each entry with its recomputed hash, and whether the stored one is the same, after checking place and content."""
+def _entries(source: LogSource, size: int, reader: _Reader) -> Iterator[tuple[Brief | None, bytes, bool]]:
+    """Each entry with its recomputed hash, and whether the stored one is the same, after checking place and content.
+
+    Of one whose content was removed nothing is said but the stored hash, which the tree will prove.
+    """
     expected = 0
     for stored, brief in reader(source.entries()):
         if stored.position != expected:
             raise findings.dropped(expected, stored.position - 1, size)
         if expected >= size:
             raise findings.unsigned(expected)
-        leaf = merkle.leaf_hash(stored.body)
+        leaf = stored.leaf
         fits = leaf == stored.leaf_hash
-        if brief is None:
-            raise findings.foreign(expected) if fits else _changed((expected, expected))
-        if brief.seq != expected:
-            raise misplaced(source, expected, brief.seq)
+        if stored.body:
+            if brief is None:
+                raise findings.foreign(expected) if fits else _changed((expected, expected))
+            if brief.seq != expected:
+                raise misplaced(source, expected, brief.seq)
+        elif len(leaf) != merkle.HASH_BYTES:
+            raise findings.changed(expected, expected, "it is empty, and has no fingerprint")
         yield brief, leaf, fits
         expected += 1
     if expected < size:

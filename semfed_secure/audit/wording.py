@@ -32,6 +32,19 @@ _PHRASES: dict[EventType, tuple[str, str]] = {
         "wrote although its clock stood {seconds} seconds before the newest entry",
         "found its clock {seconds} seconds before the newest entry, of {newest}",
     ),
+    EventType.LOG_REPAIRED: (
+        "computed parts of this log again from its entries: {parts}",
+        "could not compute parts of this log again",
+    ),
+    EventType.LOG_PRUNED: (
+        "removed the content of {count} entries of {first} to {last}, all from before {before}",
+        "was not allowed, or not able, to remove the content of entries from before {before}",
+    ),
+    EventType.LOG_HELD: (
+        "put the legal hold {target} ({reference}) on entries from {since} on",
+        "did not put the legal hold {target} on entries",
+    ),
+    EventType.LOG_HOLD_LIFTED: ("lifted the legal hold {target} ({reference})", "did not lift the legal hold {target}"),
     EventType.REPORT_CREATED: (
         "wrote a {kind} from the first {size} entries of this log",
         "could not write a {kind} from this log",
@@ -77,6 +90,10 @@ _PHRASES: dict[EventType, tuple[str, str]] = {
     EventType.BUNDLE_COMMITTED: ("took the commitment of {peer}", "did not take the commitment of {peer}"),
     EventType.BUNDLE_ADMITTED: ("admitted the contribution of {peer}", "did not admit the contribution of {peer}"),
     EventType.BUNDLE_REJECTED: ("rejected a contribution of {peer}", "rejected a contribution of {peer}"),
+    EventType.BUNDLE_DELETED: (
+        "deleted its copy of the {kind} that was answered more than {keep_days} days after it was made",
+        "could not delete its copy of a {kind}",
+    ),
     EventType.RECEIPT_RECEIVED: (
         "was told by {peer} that its contribution is {outcome}",
         "was told by {peer} that its contribution is not admitted, or was told nothing that verifies",

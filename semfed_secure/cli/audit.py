@@ -6,6 +6,7 @@ import json
 import os
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,6 +36,7 @@ from semfed_secure.cli.audit_people import erase, people
 from semfed_secure.cli.audit_proof import proof
 from semfed_secure.cli.audit_reconcile import reconcile
 from semfed_secure.cli.audit_report import report
+from semfed_secure.cli.audit_retention import hold, lift, prune
 from semfed_secure.cli.audit_timestamp import AUTHORITY_HELP, stamped_checkpoints, timestamp
 from semfed_secure.cli.audit_trust import QuorumOption, WitnessOption, witnesses_of
 from semfed_secure.cli.output import JsonOption, emit, table
@@ -120,7 +122,11 @@ def show(
 ) -> None:
     """Show one entry in full."""
     with open_source(place) as source:
-        entry = next((entry for entry in read_entries(source, start=number) if entry.seq == number), None)
+        following = read_entries(source, start=number)
+        entry = next(following, None)
+        if entry is not None and entry.seq != number:
+            _show_removed(number, entry, following, source.hashes([(0, number)])[0, number].hex(), as_json=as_json)
+            return
     if entry is None:
         raise ConfigurationError("SF105", f"the log has no entry {number}")
     fields = _entry_document(entry)
@@ -132,6 +138,15 @@ def show(
     )
 
 
+def _show_removed(number: int, first: Entry, rest: Iterator[Entry], digest: str, *, as_json: bool) -> None:
+    told = (one for one in chain([first], rest) if one.event.type is EventType.LOG_PRUNED)
+    by = next((one for one in told if one.event.details.get("last", -1) >= number), None)
+    words = f"the content of entry {number} was removed"
+    words += ", and no entry says so: verify the log" if by is None else f" by entry {by.seq}: {describe(by.event)}"
+    document = {"entry": None, "sentence": words, "leaf_hash": digest}
+    emit(document, as_json=as_json, text=f"{words}\n\nhash {digest}")
+
+
 app.command()(report)
 app.command()(export)
 app.command()(grant)
@@ -139,6 +154,9 @@ app.command()(timestamp)
 app.command()(reconcile)
 app.command()(proof)
 app.command()(fsck)
+app.command()(prune)
+app.command()(hold)
+app.command()(lift)
 app.command()(people)
 app.command()(erase)
 
@@ -196,6 +214,8 @@ def _verdict_document(verdict: LogVerdict) -> dict[str, object]:
         "last_time": verdict.last_time,
         "clock_steps": list(verdict.clock_steps),
         "writers": list(verdict.writers),
+        "pruned_entries": verdict.pruned,
+        "holds": list(verdict.holds),
     }
 
 
@@ -215,5 +235,9 @@ def _verdict_lines(verdict: LogVerdict) -> Iterator[str]:
         yield f"extends all {verdict.known_checkpoints} checkpoints that were known before"
     if verdict.vouched_size:
         yield f"witnesses vouch for the first {verdict.vouched_size} entries"
+    if verdict.pruned:
+        yield f"of {verdict.pruned} entries only the hash is kept: their content was removed when its time was over"
+    if verdict.holds:
+        yield f"under legal hold: {', '.join(verdict.holds)}"
     if verdict.clock_steps:
         yield f"the clock stepped back before entries {', '.join(map(str, verdict.clock_steps[:20]))}"

@@ -29,9 +29,9 @@ from semfed_secure.cli.audit_options import (
     last_instant,
     read_key,
 )
+from semfed_secure.cli.audit_own import PassphraseOption, own_key
 from semfed_secure.cli.output import JsonOption, emit, note
 from semfed_secure.clock import SystemClock
-from semfed_secure.crypto.key_files import load_log_key, read_passphrase
 from semfed_secure.errors import ConfigurationError, SemfedError
 from semfed_secure.identity.tls import OwnCertificate
 from semfed_secure.storage import log_rows
@@ -60,10 +60,6 @@ CertificateOption = Annotated[
 ]
 CertificateKeyOption = Annotated[
     Path | None, typer.Option("--certificate-key", help="Its private key.", show_default=False)
-]
-PassphraseOption = Annotated[
-    Path | None,
-    typer.Option("--passphrase-file", help="Holds the passphrase of the key files; else SEMFED_PASSPHRASE does."),
 ]
 
 
@@ -152,8 +148,7 @@ def _own(place: str, log_key: Path | None, passphrase_file: Path | None) -> Iter
     if log_key is None:
         yield None
         return
-    loaded = load_log_key(log_key, read_passphrase(passphrase_file, os.environ))
-    with open_own_log(place, loaded, clock=SystemClock()) as own:
+    with open_own_log(place, own_key(log_key, passphrase_file), clock=SystemClock()) as own:
         yield own
 
 

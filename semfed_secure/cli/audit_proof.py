@@ -14,6 +14,7 @@ from semfed_secure.cli.audit_options import KeyOption, read_key, read_text
 from semfed_secure.cli.audit_trust import QuorumOption, WitnessOption, key_of, witnesses_of
 from semfed_secure.cli.output import JsonOption, emit
 from semfed_secure.errors import ConfigurationError
+from semfed_secure.identity.files import write_new
 
 if TYPE_CHECKING:
     from semfed_secure.audit.proofs import ProvenEntry
@@ -27,6 +28,10 @@ def proof(
     number: Annotated[int | None, typer.Argument(metavar="NUMBER", min=0, help="Number of the entry.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Where to write it; NUMBER.tlog-proof otherwise.")] = None,
     check: Annotated[Path | None, typer.Option("--check", help="Check this proof file instead of writing one.")] = None,
+    leaf_hash: Annotated[
+        str | None,
+        typer.Option("--leaf-hash", help="With --check: the hash of the entry, in hexadecimal, if the file lacks it."),
+    ] = None,
     key: KeyOption = None,
     witness: WitnessOption = None,
     quorum: QuorumOption = None,
@@ -37,7 +42,7 @@ def proof(
     if check is not None:
         if given is None or place is not None:
             raise ConfigurationError("SF105", "a proof is checked against --key alone: the log is not asked")
-        proven = check_proof(read_text(check), key_of(given), witnesses)
+        proven = check_proof(read_text(check), key_of(given), witnesses, leaf=_hash(leaf_hash))
         emit(_document(proven, check), as_json=as_json, text=lambda: _text(proven))
         return
     if place is None or number is None:
@@ -45,30 +50,42 @@ def proof(
     with open_source(place) as source:
         named = given or source.head().verification_key
         text = make_proof(source, number, key_of(named))
+        leaf = source.hashes([(0, number)])[0, number]
     path = out or Path(f"{number}.tlog-proof")
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigurationError("SF102", f"{path} cannot be written: {error.strerror}") from error
-    proven = check_proof(text, key_of(named), witnesses)
+    proven = check_proof(text, key_of(named), witnesses, leaf=leaf)
+    write_new(path, text.encode())
     emit(_document(proven, path), as_json=as_json, text=lambda: f"{path}: {_text(proven)}")
+
+
+def _hash(text: str | None) -> bytes | None:
+    try:
+        return None if text is None else bytes.fromhex(text)
+    except ValueError as error:
+        raise ConfigurationError("SF105", "64 hexadecimal digits were expected as --leaf-hash") from error
 
 
 def _text(proven: ProvenEntry) -> str:
     tree, entry = proven.checkpoint, proven.entry
-    words = f"proves entry {entry.seq} of the first {tree.size} of {tree.origin}\n"
-    words += f"{entry.time} {entry.writer}: {describe(entry.event)}"
+    words = f"proves entry {proven.index} of the first {tree.size} of {tree.origin}\n"
+    if entry is None:
+        words += (
+            f"its content was removed; proven is its hash {proven.leaf.hex()}, and whoever kept the entry can compare"
+        )
+    else:
+        words += f"{entry.time} {entry.writer}: {describe(entry.event)}"
     return words + "".join(f"\n{name} vouches for it" for name in proven.vouching)
 
 
 def _document(proven: ProvenEntry, path: Path) -> dict[str, object]:
+    entry = proven.entry
     return {
         "file": str(path),
         "log": proven.checkpoint.origin,
-        "entry": proven.entry.seq,
-        "time": proven.entry.time,
-        "writer": proven.entry.writer,
-        "sentence": describe(proven.entry.event),
+        "entry": proven.index,
+        "leaf_hash": proven.leaf.hex(),
+        "time": None if entry is None else entry.time,
+        "writer": None if entry is None else entry.writer,
+        "sentence": None if entry is None else describe(entry.event),
         "entries": proven.checkpoint.size,
         "root": proven.checkpoint.root.hex(),
         "witnesses": list(proven.vouching),

@@ -28,6 +28,10 @@ class RoundState(StrEnum):
     ABORTED = "aborted"
 
 
+FINISHED = frozenset({RoundState.LEARNED, RoundState.ABORTED})
+"""Where a round is over for a site."""
+
+
 class Step(StrEnum):
     """What moves a client on; also the name of the row that holds the step's result."""
 

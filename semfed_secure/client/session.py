@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Self
 from semfed_secure.client.collecting import join
 from semfed_secure.client.config import SiteConfig, load_site_config
 from semfed_secure.client.engine import Engine
-from semfed_secure.client.progress import RoundState, list_states, state_of
+from semfed_secure.client.progress import FINISHED, list_states, state_of
 from semfed_secure.client.site import OnStep, Site, ignore_steps, open_site
 from semfed_secure.client.taking_part import Round
 from semfed_secure.client.transport import HttpTransport, RoundSummary, Transport
@@ -39,7 +39,6 @@ __all__ = ["TAKES_PART", "Client", "Round"]
 
 TAKES_PART = frozenset({"announced", "collecting"})
 """States, as servers list them, in which a round can be joined."""
-_FINISHED = frozenset({RoundState.LEARNED, RoundState.ABORTED})
 
 
 class Client:
@@ -131,7 +130,7 @@ class Client:
     def unfinished(self) -> tuple[RoundId, ...]:
         """Rounds that this site joined and neither learned from nor saw aborted, oldest first."""
         with self._site.database.snapshot() as tx:
-            return tuple(name for name, state in list_states(tx) if state not in _FINISHED)
+            return tuple(name for name, state in list_states(tx) if state not in FINISHED)
 
     def join(self, round_id: str | None = None) -> Round:
         """Verify a round's signed manifest, roster and prompts, and take part; again for one already joined.
@@ -163,7 +162,7 @@ class Client:
     def _open_round(self) -> RoundId:
         listed = [row.round_id for row in self._transport.rounds() if row.state in TAKES_PART]
         with self._site.database.snapshot() as tx:
-            mine = [name for name in listed if state_of(tx, name) not in _FINISHED]
+            mine = [name for name in listed if state_of(tx, name) not in FINISHED]
         mine = mine or list(self.unfinished())
         if not mine:
             raise ConsensusError("SF401", "no round is open")

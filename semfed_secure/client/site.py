@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from semfed_secure.audit.events import Event, EventType, reason_of
 from semfed_secure.audit.log import AuditLog
 from semfed_secure.client.adapters import AdapterStore
+from semfed_secure.client.expired import delete_expired
 from semfed_secure.client.pins import (
     POLICY,
     ROOT,
@@ -102,7 +103,8 @@ def open_site(
     """Open a site's identity, database, audit log, federation root, policy and ledger, in this order.
 
     Root and policy are the pinned ones, or the first, or named on purpose by digest in the site file; a policy that
-    does not load is an audit entry before it is an error.
+    does not load is an audit entry before it is an error. Released bundles that the policy does not allow to be kept
+    any longer are deleted.
 
     Raises:
         ConfigurationError: SF1xx, what the site file names is missing or wrong.
@@ -113,7 +115,7 @@ def open_site(
     actor = opened.keys.record.member_id
     try:
         policy = _load_policy(config, opened.database, opened.audit, actor)
-        return Site(
+        site = Site(
             config=config,
             keys=opened.keys,
             root=opened.root,
@@ -126,9 +128,11 @@ def open_site(
             randomness=randomness,
             on_step=on_step,
         )
+        delete_expired(opened.database, opened.audit, policy, clock=clock, actor=actor)
     except BaseException:
         opened.database.close()
         raise
+    return site
 
 
 @dataclass(frozen=True, slots=True)

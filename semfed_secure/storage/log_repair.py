@@ -33,9 +33,9 @@ def unguarded(tx: Transaction) -> Iterator[None]:
 
 
 def rehash(tx: Transaction, leaf_hash: Callable[[bytes], bytes]) -> Iterator[bytes]:
-    """The hash of each entry, in order, after the one stored beside it was made to be that."""
+    """The hash of each entry, in order, after the one stored beside it was made to be that; once pruned, it stays."""
     for row in log_rows.walk_entries(tx):
-        value = leaf_hash(row.body)
+        value = leaf_hash(row.body) if row.body else row.leaf_hash
         if value != row.leaf_hash:
             here = log_entry.c.position == row.position
             tx.connection.execute(update(log_entry).where(here).values(leaf_hash=value))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import func, insert, select, update
 
-from semfed_secure.storage.schema import outbox
+from semfed_secure.storage.schema import outbox, progress
 from semfed_secure.storage.typed_rows import typed_row
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ OutboxState = Literal["pending", "sent", "answered"]
 
 @dataclass(frozen=True, slots=True)
 class OutboxRow:
-    """One finished message; ``body`` never changes, so a retry cannot be a second release."""
+    """One finished message; ``body`` never changes, so a retry cannot be a second release; once deleted it is empty."""
 
     round_id: str
     kind: str
@@ -67,6 +67,31 @@ def mark_answered(tx: Transaction, item_id: int, receipt: bytes) -> bool:
     change = update(outbox).where(outbox.c.id == item_id, outbox.c.state != "answered")
     changed = tx.connection.execute(change.values(state="answered", receipt=receipt)).rowcount == 1
     return changed or tx.connection.scalar(select(outbox.c.receipt).where(outbox.c.id == item_id)) == receipt
+
+
+class KeptBundle(NamedTuple):
+    """A message whose bytes are still here, without them."""
+
+    id: int
+    round_id: str
+    kind: str
+    statement_digest: bytes
+    state: str
+    size: int
+
+
+def list_kept(tx: Transaction, *, step: str, until_ms: int) -> list[KeptBundle]:
+    """Messages of rounds whose ``step`` was done at that time or before, oldest first, if their bytes are here."""
+    size = func.length(outbox.c.body)
+    columns = [outbox.c[name] for name in KeptBundle._fields[:-1]]
+    done = (progress.c.round_id == outbox.c.round_id, progress.c.step == step, progress.c.updated_at_ms <= until_ms)
+    query = select(*columns, size).where(*done, size > 0).order_by(outbox.c.id)
+    return [typed_row(KeptBundle, row) for row in tx.connection.execute(query)]
+
+
+def delete_bytes(tx: Transaction, item_id: int) -> None:
+    """Forget the bytes of a message, and keep that it was sent and how it was answered."""
+    tx.connection.execute(update(outbox).where(outbox.c.id == item_id).values(body=b""))
 
 
 def _one(tx: Transaction, round_id: str, kind: str) -> OutboxRow:

@@ -129,7 +129,7 @@ def test_a_sentence_is_one_printable_line(text: str) -> None:
     assert line.isprintable()
     assert len(line) <= 1000
     assert sentence(line) == line
-    if text.isprintable() and len(text) <= 1000:
+    if text.isprintable() and len(text) <= 1000 and not {"/", "\\"} & set(text):  # what looks like a path is left out
         assert line == text
 
 

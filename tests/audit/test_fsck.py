@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from semfed_secure.audit.events import EventType
 from semfed_secure.audit.fsck import State, examine
 from semfed_secure.audit.log import AuditLog
-from semfed_secure.audit.repair import repair
+from semfed_secure.audit.repair import repair_database, repair_export
 from semfed_secure.audit.sources import open_source
 from semfed_secure.audit.verify import verify_log
 from semfed_secure.clock import FixedClock
@@ -50,21 +51,24 @@ def test_each_part_of_a_database_is_sound_lost_or_derived(full: Site, name: str)
     found = states(full.path, full.key)
     if code == "SF513":
         assert set(found.values()) == {State.DERIVED}
-        repair(full.path, full.key.public)
-        assert (verify_log(full.path, key=full.vkey).size, bodies_of(full)) == (270, before)
+        repair_database(full.path, full.key, clock=full.clock)
+        assert verify_log(full.path, key=full.vkey).size == 271
+        assert bodies_of(full)[:270] == before
+        repaired = full.log.entries(270, 271)[0].event
+        assert (repaired.type, repaired.details["parts"]) == (EventType.LOG_REPAIRED, list(found))
         full.log.append(sample(0))
     elif name != "checkpoint dropped":  # who keeps one fewer has lost nothing that fsck could see; verify does
         assert State.LOST in found.values()
         raw = bodies_of(full)
         with pytest.raises(IntegrityError, match="nothing was repaired"):
-            repair(full.path, full.key.public)
+            repair_database(full.path, full.key, clock=full.clock)
         assert bodies_of(full) == raw
 
 
 def test_the_guard_of_the_tables_stands_again_after_a_repair(full: Site) -> None:
     """Who repairs lifts it for the one transaction alone."""
     sql(full, *STORED["tree hash flipped"][1:])
-    repair(full.path, full.key.public)
+    repair_database(full.path, full.key, clock=full.clock)
     with pytest.raises(Exception, match="only grows"), full.database.transaction() as tx:
         tx.connection.exec_driver_sql("DELETE FROM log_node")
 
@@ -76,7 +80,7 @@ def test_each_part_of_an_export_is_sound_lost_or_derived(small: Path, tmp_path: 
     found = states(copy, KEY)
     if EXPORTED[name] == "SF513":
         assert set(found.values()) == {State.DERIVED}
-        repair(copy, KEY.public)
+        repair_export(copy, KEY.public)
         assert verify_log(copy, key=KEY.public.encode()).size == 600
         for path in (path for path in small.rglob("*") if path.is_file()):
             assert (copy / path.relative_to(small)).read_bytes() == path.read_bytes()
@@ -114,8 +118,8 @@ def test_a_log_on_postgresql_is_repaired(postgresql_url: str, key: LogSigningKey
         site = Site(tmp_path, database, key, FixedClock(START), log)
         sql(site, *STORED["tree hash dropped"][1:], "UPDATE log_entry SET leaf_hash = body WHERE position = 7")
         assert set(states(postgresql_url, key).values()) == {State.DERIVED}
-        repair(postgresql_url, key.public)
-        assert verify_log(postgresql_url, key=key.public.encode()).size == 300
+        repair_database(postgresql_url, key, clock=FixedClock(START))
+        assert verify_log(postgresql_url, key=key.public.encode()).size == 301
 
 
 def test_a_partial_copy_is_read_as_far_as_it_goes(full: Site, tmp_path: Path) -> None:

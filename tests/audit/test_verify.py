@@ -48,6 +48,8 @@ def test_a_whole_log_verifies(full: Site) -> None:
         last_time="2026-03-01T08:00:04.000Z",
         clock_steps=(),
         writers=("north/client",),
+        pruned=0,
+        holds=(),
     )
 
 

@@ -11,9 +11,12 @@ from semfed_secure.crypto.log_keys import LogSigningKey
 from semfed_secure.errors import ExitCode
 from semfed_secure.storage import Database, log_guard
 from tests.cli.test_audit_cli import VKEY, run, tamper, write_log
+from tests.cli.test_audit_export_cli import own as _own
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+own = _own  # the options that name the log's private key
 
 
 @pytest.fixture
@@ -32,6 +35,14 @@ def test_a_proof_is_written_and_checked_without_the_log(state: Path, tmp_path: P
     assert (code, "2026-03-02T08:00:00.000Z north/client: " in out) == (ExitCode.OK, True)
     document = json.loads(run(capsys, "proof", "--check", path, "--key", VKEY, "--json")[1])
     assert (document["entry"], document["entries"], document["witnesses"]) == (3, 6, [])
+
+
+def test_a_proof_takes_the_place_of_no_file(state: Path, tmp_path: Path, capsys) -> None:
+    """A file that is there already may be somebody's evidence."""
+    path = tmp_path / "evidence"
+    path.write_text("of something else")
+    code, _, error = run(capsys, "proof", state, 3, "--out", path)
+    assert (code, "SF123" in error, path.read_text()) == (ExitCode.USAGE, True, "of something else")
 
 
 def test_a_bad_proof_ends_with_the_status_for_trust(state: Path, tmp_path: Path, capsys) -> None:
@@ -65,8 +76,8 @@ def test_verify_asks_for_the_witnesses_that_are_named(state: Path, tmp_path: Pat
     assert run(capsys, "verify", state, "--witness", "nonsense+")[0] == ExitCode.USAGE
 
 
-def test_fsck_names_what_is_derived_and_repairs_it_when_asked(state: Path, capsys) -> None:
-    """Exit 12 until it is repaired; a whole log is intact."""
+def test_fsck_names_what_is_derived_and_repairs_it_when_asked(state: Path, own: list[object], capsys) -> None:
+    """Exit 12 until it is repaired, which is entered in the log; a whole log is intact."""
     assert "the log is intact" in run(capsys, "fsck", state)[1]
     with Database.open(state / "site.db", kind="client") as database, database.transaction() as tx:
         log_guard.lift(tx.connection)
@@ -77,9 +88,13 @@ def test_fsck_names_what_is_derived_and_repairs_it_when_asked(state: Path, capsy
     code, out, _ = run(capsys, "fsck", state, "--json")
     parts = {row["part"]: row["state"] for row in json.loads(out)["error"]["fields"]["parts"]}
     assert (code, parts["hashes of the tree"], parts["entries"]) == (ExitCode.INTEGRITY, "derived", "sound")
-    code, out, _ = run(capsys, "fsck", state, "--repair")
+    code, _, error = run(capsys, "fsck", state, "--repair")
+    assert (code, "--log-key" in error) == (ExitCode.USAGE, True)
+    code, out, _ = run(capsys, "fsck", state, "--repair", *own)
     assert (code, "computed again" in out) == (ExitCode.OK, True)
     assert run(capsys, "verify", state, "--key", VKEY)[0] == ExitCode.OK
+    entries = json.loads(run(capsys, "list", state, "--type", "log.repaired", "--json")[1])["entries"]
+    assert [entry["details"] for entry in entries] == [{"parts": ["hashes of the tree"]}]
 
 
 def test_fsck_repairs_nothing_where_something_is_lost(state: Path, capsys) -> None:

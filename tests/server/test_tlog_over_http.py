@@ -46,7 +46,8 @@ def mirror(url: str, directory: Path) -> int:
     size = int(note.decode().split("\n")[1])
     for name in names_of(size):
         data, kind, caching = fetched(url, name)
-        assert (kind, caching) == ("application/octet-stream", "max-age=31536000, immutable")
+        kept = "max-age=86400" if "/entries/" in name else "max-age=31536000, immutable"
+        assert (kind, caching) == ("application/octet-stream", kept)
         (directory / name).parent.mkdir(parents=True, exist_ok=True)
         (directory / name).write_bytes(data)
     (directory / "checkpoint").write_bytes(note)

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from semfed_secure.audit.events import Event, EventType
-from semfed_secure.audit.log import AuditLog
-from semfed_secure.audit.sources import database_file
-from semfed_secure.storage import Database
+from semfed_secure.audit.own import open_own
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from semfed_secure.audit.log import AuditLog
     from semfed_secure.clock import Clock
     from semfed_secure.crypto.log_keys import LogSigningKey
     from semfed_secure.errors import SemfedError
+    from semfed_secure.storage import Database
 
 WRITER = "semfed audit export"
 
@@ -77,7 +76,5 @@ def open_own_log(place: str, key: LogSigningKey, *, clock: Clock) -> Iterator[Ow
         ConfigurationError: ``SF102`` or ``SF151``, there is no database; a directory of tiles takes no entries.
         IntegrityError: ``SF503`` the log is of another key.
     """
-    at = place if "://" in place else database_file(Path(place))
-    with Database.open(at, kind=Database.kind_of(at)) as database:
-        audit = AuditLog(database, key=key, clock=clock, writer=WRITER)
-        yield OwnLog(database, audit, key.name.rpartition("/")[2], {})
+    with open_own(place, key, clock=clock, writer=WRITER) as own:
+        yield OwnLog(own.database, own.audit, own.actor, {})

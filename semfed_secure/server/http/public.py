@@ -27,7 +27,9 @@ CBOR = "application/cbor"
 TILE = "application/octet-stream"
 TEXT = "text/plain"
 KEEP = "max-age=31536000, immutable"
-"""A tile never changes; a year is the longest that caches are told anything for."""
+"""A tile of hashes never changes; a year is the longest that caches are told anything for."""
+KEEP_A_DAY = "max-age=86400"
+"""Entries lose their content when their time is over: caches must not have it for long after that."""
 _SIZE = Query(ge=0, le=2**63 - 1)
 
 
@@ -118,7 +120,7 @@ def tile(
         data = read_tile(tx, named)
     if data is None:
         raise HTTPException(404)
-    return Response(data, media_type=TILE, headers={"cache-control": KEEP})
+    return Response(data, media_type=TILE, headers={"cache-control": KEEP_A_DAY if named.level is None else KEEP})
 
 
 @router.get("/v1/openapi.json", response_class=JSONResponse, tags=["operation"])
