@@ -198,6 +198,11 @@ CATALOGUE: dict[str, ErrorCode] = {
         ExitCode.TRANSPORT,
         retryable=True,
     ),
+    "SF352": ErrorCode(
+        "candidates are not those that the round of proposals published, or one holds an identifier",
+        "stop; report it to the federation root",
+        ExitCode.TRUST,
+    ),
     # -- SF4xx rounds ---------------------------------------------------------------------------
     "SF401": ErrorCode("round is not ready for this step", "try again later", ExitCode.NOT_READY, retryable=True),
     "SF402": ErrorCode("too few admitted contributions", "open another round with more clients", ExitCode.NOT_READY),

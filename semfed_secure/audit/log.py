@@ -181,14 +181,9 @@ class AuditLog:
         stopped = any(item.type is EventType.LOG_STOPPED for item in drafts)
         cosign = stopped or head.size // COSIGN_EVERY != frontier.size // COSIGN_EVERY
         note = self._sign(frontier, cosign=cosign)
-        log_rows.insert_entries(tx, entries)
-        log_rows.insert_nodes(tx, nodes)
-        if cosign:
-            log_rows.insert_checkpoint(tx, CheckpointRow(frontier.size, note))
+        kept = [CheckpointRow(frontier.size, note)] if cosign else []
         written = HeadRow(self._vkey, frontier.size, frontier.encode(), note)
-        if not log_rows.advance_head(
-            tx, old_size=head.size, size=written.size, frontier=written.frontier, checkpoint=note
-        ):
+        if not log_rows.extend(tx, written, old_size=head.size, entries=entries, nodes=nodes, kept=kept):
             raise IntegrityError("SF502", "somebody moved the head of the log meanwhile; nothing was written")
         self._known = _Known(written, time)
         return head.size + len(notices)
