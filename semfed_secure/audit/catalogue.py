@@ -51,6 +51,7 @@ class EventType(StrEnum):
     CONSENSUS_PUBLISHED = "consensus.published"
     CONSENSUS_VERIFIED = "consensus.verified"
     CONSENSUS_REFUSED = "consensus.refused"
+    STANDING_RESET = "standing.reset"
     LABELS_ACCEPTED = "labels.accepted"
     LABELS_REFUSED = "labels.refused"
     ADAPTER_KEPT = "adapter.kept"
@@ -94,11 +95,11 @@ _ROUND: dict[str, type] = {
     "kind": str, "aggregation": str, "prompts": int, "prompt_set_digest": str, "manifest_digest": str,
     "roster_digest": str, "rule": str, "opens_at": str, "closes_at": str, "min_clients": int, "admitted": int,
     "rejected": int, "rejected_by_code": dict, "expected": int, "members": list, "committed": int,
-    "commitments_root": str, "opening_ends_at": str, **_CARRIED,
+    "commitments_root": str, "opening_ends_at": str, "weights": str, "anchors": int, "anchors_digest": str, **_CARRIED,
 }  # fmt: skip
 _CONSENSUS: dict[str, type] = {
     "kind": str, "manifest_digest": str, "consensus_digest": str, "agreed": int, "contested": int, "too_few": int,
-    "admitted": int, "rejected_by_code": dict, "outliers": list, "bytes": int, **_CARRIED,
+    "admitted": int, "rejected_by_code": dict, "outliers": list, "bytes": int, "report_digest": str, **_CARRIED,
 }  # fmt: skip
 _ADAPTER: dict[str, type] = {
     "adapter_digest": str, "model_digest": str, "score_before": str, "score_after": str, "max_drop": str,
@@ -168,6 +169,7 @@ DETAILS: Mapping[EventType, Mapping[str, type]] = MappingProxyType({
     EventType.CONSENSUS_PUBLISHED: _CONSENSUS,
     EventType.CONSENSUS_VERIFIED: _CONSENSUS,
     EventType.CONSENSUS_REFUSED: _CONSENSUS,
+    EventType.STANDING_RESET: {},
     EventType.LABELS_ACCEPTED: {"kind": str, "labels": int, "refused": int, "consensus_digest": str},
     EventType.LABELS_REFUSED: {"kind": str, "labels": int, "refused": int, "consensus_digest": str},
     EventType.ADAPTER_KEPT: _ADAPTER,

@@ -67,6 +67,7 @@ KEPT: Mapping[EventType, str] = {
     EventType.CONSENSUS_PUBLISHED: _ROUND,
     EventType.CONSENSUS_VERIFIED: _ROUND,
     EventType.CONSENSUS_REFUSED: _ROUND,
+    EventType.STANDING_RESET: _ROUND,
     EventType.LABELS_ACCEPTED: _ROUND,
     EventType.ROSTER_SIGNED: _TRUST,
     EventType.ROSTER_ACCEPTED: _TRUST,

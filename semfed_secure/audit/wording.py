@@ -115,6 +115,10 @@ _PHRASES: dict[EventType, tuple[str, str]] = {
     ),
     EventType.CONSENSUS_VERIFIED: ("verified the consensus of {peer}", "could not verify the consensus of {peer}"),
     EventType.CONSENSUS_REFUSED: ("refused the consensus of {peer}", "refused the consensus of {peer}"),
+    EventType.STANDING_RESET: (
+        "forgot how {target} fared in earlier rounds",
+        "could not forget how {target} fared in earlier rounds",
+    ),
     EventType.LABELS_ACCEPTED: ("accepted {labels} pseudo-labels to learn from", "accepted no pseudo-labels"),
     EventType.LABELS_REFUSED: ("refused pseudo-labels", "refused pseudo-labels"),
     EventType.ADAPTER_KEPT: ("kept the newly trained adapter", "could not keep the newly trained adapter"),

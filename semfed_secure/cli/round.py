@@ -15,7 +15,9 @@ from semfed_secure import __version__
 from semfed_secure.cli.output import JsonOption, emit, table
 from semfed_secure.clock import SystemClock, from_ms, to_iso
 from semfed_secure.errors import ConfigurationError
-from semfed_secure.ids import RoundId, hex_digest
+from semfed_secure.identity.files import write_private
+from semfed_secure.ids import MemberId, RoundId, hex_digest, sha256
+from semfed_secure.server.anchors import read_anchors
 from semfed_secure.server.calibrations import calibrated_similarity_ppm
 from semfed_secure.server.config import RoundsSection, ServerConfig, load_server_config
 from semfed_secure.server.opening import RoundPlan
@@ -61,7 +63,10 @@ def open_(
     min_margin: Annotated[float | None, typer.Option(min=0, max=1, help="Least lead over the next.")] = None,
     similarity: Annotated[float | None, typer.Option(min=0, max=1, help="Least cosine of like texts.")] = None,
     trim: Annotated[float | None, typer.Option(min=0, max=0.49, help="Share trimmed from like texts.")] = None,
-    weights: Annotated[str | None, typer.Option(help="`equal` or `agreement`.")] = None,
+    weights: Annotated[str | None, typer.Option(help="`equal`, `agreement` or `anchored`.")] = None,
+    anchors: Annotated[
+        Path | None, typer.Option(help="Gold prompts: JSON lines with `id`, `answer`.", show_default=False)
+    ] = None,
     max_candidates: Annotated[int | None, typer.Option(min=2, help="Most candidates of a prompt.")] = None,
     max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Length of generated answers.")] = None,
     as_json: JsonOption = False,
@@ -82,6 +87,8 @@ def open_(
     }
     terms = {key: value for key, value in asked.items() if value is not None}
     plan = _plan(loaded, kind, round_id, opens_in, terms, proposals=proposals)
+    if anchors is not None:
+        plan = replace(plan, gold=read_anchors(anchors))
     if (prompts is None) == (candidates_from is None) or (prompts is None and (name or candidate)):
         raise ConfigurationError("SF101", "--prompts with its options, or --candidates-from without them, is expected")
     brought = None
@@ -140,6 +147,36 @@ def abort(
     emit({"round_id": round_id, "state": str(state)}, as_json=as_json, text=f"{round_id} is {state}")
 
 
+@app.command()
+def gold(
+    config: ConfigFile,
+    round_id: RoundName,
+    out: Annotated[Path, typer.Option(help="The file to write; its SHA-256 is what the log states.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Show an auditor the gold prompts of a round; who has seen them cannot be weighed by them any more."""
+    with open_service(load_server_config(config), environ=os.environ, version=__version__) as service:
+        text = service.coordinator.gold(RoundId(round_id))
+    if text is None:
+        raise ConfigurationError("SF105", f"a round with gold prompts was expected, {round_id} has none")
+    write_private(out, text)
+    digest = hex_digest(sha256(text))
+    emit({"round_id": round_id, "anchors_digest": digest}, as_json=as_json, text=f"{out}: {digest}")
+
+
+@app.command("reset-standing")
+def reset_standing(
+    config: ConfigFile,
+    member: Annotated[str, typer.Argument(help="The client's id.", show_default=False)],
+    reason: Annotated[str, typer.Option(help="Why, in one sentence, for the log.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Forget how a client fared in earlier rounds, for instance because it has mended its model."""
+    with open_service(load_server_config(config), environ=os.environ, version=__version__) as service:
+        entry = service.coordinator.reset_standing(MemberId(member), reason)
+    emit({"member": member, "log_entry": entry}, as_json=as_json, text=f"{member} starts anew, log entry {entry}")
+
+
 def _announce(
     coordinator: Coordinator, plan: RoundPlan, brought: PromptSet | None, proposals: RoundId
 ) -> RoundManifest:
@@ -180,7 +217,6 @@ def _plan(
         raise ConfigurationError("SF105", problems) from None
     now = SystemClock().now()
     closes_at = now + timedelta(seconds=opens_in + rounds.closes_in_seconds)
-    text = kind is OutputKind.TEXT
     floor = rounds.floor
     return RoundPlan(
         round_id=RoundId(round_id or f"round-{now:%Y%m%d-%H%M%S}"),
@@ -269,4 +305,10 @@ def _status_text(document: dict[str, Any]) -> str:
         )
         for client in report["clients"]
     ]
-    return f"{head}\n\n{counts}\n\n{table(headers, clients)}"
+    others = [
+        f"weights `{other['weights']}` would change {other['changed']} prompts and agree on {other['agreed']}"
+        for other in report["other_weights"]
+    ]
+    reasons = [f"{client['member']}: {client['why']}" for client in report["clients"]]
+    weighed = "\n".join([f"weights `{report['weights']}`", *others, *reasons])
+    return f"{head}\n\n{counts}\n\n{table(headers, clients)}\n\n{weighed}"

@@ -72,6 +72,7 @@ def peer_facts(round_: VerifiedRound, *, witnesses: int | None = None) -> PeerFa
         suite=str(server.suite),
         min_clients=manifest.rule.min_clients,
         witnesses=witnesses,
+        weights=manifest.rule.weights,
     )
 
 

@@ -6,33 +6,22 @@ shown by the server's own commands; the signed consensus holds nothing of it.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from semfed_secure.consensus.outcome import PPM, Evidence, Outcomes, Status
-from semfed_secure.consensus.weights import ClientWeights, client_weights
+from semfed_secure.consensus.explaining import why
+from semfed_secure.consensus.influence import Influence, influences
+from semfed_secure.consensus.outcome import MAX_WEIGHT_PPM, PPM, BoolArray, Evidence, IntArray, Outcomes, Status
+from semfed_secure.consensus.weights import ClientWeights, WeightMode, client_weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from semfed_secure.consensus.anchors import AnchorCounts
+    from semfed_secure.consensus.reputation import Past
     from semfed_secure.wire.messages import ConsensusRule
-
-
-@dataclass(frozen=True, slots=True)
-class Influence:
-    """The round with this client against the same round, weighed anew, without it.
-
-    Attributes:
-        changed: Prompts whose status or meaning differs.
-        agreed_only_with: Prompts that agree with this client's own answer and would not without it.
-        agreed_without: Prompts that agree without it.
-    """
-
-    changed: int
-    agreed_only_with: int
-    agreed_without: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +33,14 @@ class ClientReport:
         answered: Prompts it did not abstain on.
         weight_ppm: The weight that counted.
         observed_weight_ppm: The weight its behaviour would earn under ``agreement``.
+        anchored_weight_ppm: The weight that gold prompts would earn it under ``anchored``.
+        behaviour_ppm: As ``observed_weight_ppm``, by this round alone: what later rounds remember.
         agreement_ppm: Median agreement with the others.
-        collusion_ppm: Unusual agreement with its closest peer; 0 is usual.
+        collusion_ppm: How much more often than usual it was wrong together with its closest peer; 0 is usual.
+        collusion_partner: That peer, or None.
+        anchors_right: Gold prompts it answered rightly.
+        anchors_seen: Gold prompts it answered.
+        why: Its weight in words and figures.
         supported_ppm: Share of its answers that stand in the winning group.
         trimmed_ppm: Share of its answers outside the winning group or trimmed from its edge.
         influence: What would differ without it.
@@ -55,16 +50,41 @@ class ClientReport:
     answered: int
     weight_ppm: int
     observed_weight_ppm: int
+    anchored_weight_ppm: int
+    behaviour_ppm: int
     agreement_ppm: int
     collusion_ppm: int
+    collusion_partner: str | None
+    anchors_right: int
+    anchors_seen: int
+    why: str
     supported_ppm: int
     trimmed_ppm: int
     influence: Influence
 
 
 @dataclass(frozen=True, slots=True)
+class ModeReport:
+    """What would have come out had the clients been weighed another way.
+
+    Attributes:
+        weights: The mode, as a rule names it.
+        agreed: Prompts that would agree.
+        changed: Prompts whose status or meaning would differ.
+    """
+
+    weights: WeightMode
+    agreed: int
+    changed: int
+
+
+@dataclass(frozen=True, slots=True)
 class PromptReport:
-    """How firm one prompt's result is."""
+    """How firm one prompt's result is.
+
+    ``certified_tolerance`` is how many clients could have changed their answers at will, and the winner would still
+    win; where gold prompts weigh, their answers to this prompt, and of a gold prompt it is 0.
+    """
 
     prompt: str
     status: str
@@ -75,11 +95,14 @@ class PromptReport:
 
 @dataclass(frozen=True, slots=True)
 class RoundReport:
-    """Everything the operator may ask about how a consensus came to be."""
+    """Everything the operator may ask about how a consensus came to be; ``anchors`` counts the gold prompts."""
 
     agreed: int
     contested: int
     too_few: int
+    weights: WeightMode
+    anchors: int
+    other_weights: tuple[ModeReport, ...]
     clients: tuple[ClientReport, ...]
     prompts: tuple[PromptReport, ...]
 
@@ -88,10 +111,15 @@ class RoundReport:
         return asdict(self)
 
 
-def evaluate(evidence: Evidence, rule: ConsensusRule) -> tuple[Outcomes, ClientWeights]:
+def evaluate(
+    evidence: Evidence, rule: ConsensusRule, *, anchors: AnchorCounts | None = None, past: Past | None = None
+) -> tuple[Outcomes, ClientWeights]:
     """Weigh the clients, then apply the rule."""
-    weights = client_weights(evidence, mode=rule.weights)
-    return evidence.consensus(weights.weight_ppm, rule=rule), weights
+    weights = client_weights(evidence, mode=rule.weights, anchors=anchors, past=past)
+    outcomes = evidence.consensus(weights.weight_ppm, rule=rule)
+    if rule.weights == "anchored" and anchors is not None:
+        outcomes.certified_tolerance[list(anchors.prompts)] = 0  # an answer there moves weights
+    return outcomes, weights
 
 
 def round_report(
@@ -114,11 +142,17 @@ def round_report(
         prompt_ids: Identifier of each prompt.
     """
     counts = np.bincount(outcomes.status, minlength=len(Status))
+    influence = influences(evidence, outcomes, _weights_without(evidence, weights, rule), rule=rule)
     return RoundReport(
         agreed=int(counts[Status.AGREED]),
         contested=int(counts[Status.CONTESTED]),
         too_few=int(counts[Status.TOO_FEW]),
-        clients=tuple(_client(member, row, evidence, outcomes, weights, rule) for row, member in enumerate(members)),
+        weights=rule.weights,
+        anchors=0 if weights.anchors is None else len(weights.anchors.prompts),
+        other_weights=_other_weights(evidence, outcomes, weights, rule),
+        clients=tuple(
+            _client(row, members, evidence, outcomes, weights, rule, influence[row]) for row in range(len(members))
+        ),
         prompts=tuple(
             PromptReport(
                 prompt=prompt_id,
@@ -132,35 +166,76 @@ def round_report(
     )
 
 
+def _other_weights(
+    evidence: Evidence, outcomes: Outcomes, weights: ClientWeights, rule: ConsensusRule
+) -> tuple[ModeReport, ...]:
+    full = np.full_like(weights.weight_ppm, MAX_WEIGHT_PPM)
+    given: dict[WeightMode, IntArray] = {"equal": full, "agreement": weights.observed_ppm}
+    if weights.anchors is not None:
+        given["anchored"] = weights.anchored_ppm
+    reports = []
+    for mode, weight_ppm in given.items():
+        if mode != rule.weights:
+            other = evidence.consensus(weight_ppm, rule=replace(rule, weights=mode))
+            changed, _ = _differences(evidence, outcomes, other)
+            reports.append(ModeReport(mode, int((other.status == Status.AGREED).sum()), int(changed.sum())))
+    return tuple(reports)
+
+
 def _client(
-    member: str, row: int, evidence: Evidence, outcomes: Outcomes, weights: ClientWeights, rule: ConsensusRule
+    row: int,
+    members: Sequence[str],
+    evidence: Evidence,
+    outcomes: Outcomes,
+    weights: ClientWeights,
+    rule: ConsensusRule,
+    influence: Influence,
 ) -> ClientReport:
     answered = int((evidence.answers[row] >= 0).sum())
+    partner = int(weights.partner[row])
     return ClientReport(
-        member=member,
+        member=members[row],
         answered=answered,
         weight_ppm=int(weights.weight_ppm[row]),
         observed_weight_ppm=int(weights.observed_ppm[row]),
+        anchored_weight_ppm=int(weights.anchored_ppm[row]),
+        behaviour_ppm=int(weights.behaviour_ppm[row]),
         agreement_ppm=int(weights.agreement_ppm[row]),
         collusion_ppm=int(weights.collusion_ppm[row]),
+        collusion_partner=None if partner < 0 else members[partner],
+        anchors_right=0 if weights.anchors is None else int(weights.anchors.right[row]),
+        anchors_seen=0 if weights.anchors is None else int(weights.anchors.seen[row]),
+        why=why(weights, row, members, mode=rule.weights),
         supported_ppm=int(outcomes.members[row].sum()) * PPM // max(answered, 1),
         trimmed_ppm=(answered - int(outcomes.core[row].sum())) * PPM // max(answered, 1),
-        influence=_influence(row, evidence, outcomes, rule),
+        influence=influence,
     )
 
 
-def _influence(row: int, evidence: Evidence, outcomes: Outcomes, rule: ConsensusRule) -> Influence:
-    others, _ = evaluate(evidence.without(row), rule)
-    agreed, still = outcomes.status == Status.AGREED, others.status == Status.AGREED
+def _weights_without(evidence: Evidence, weights: ClientWeights, rule: ConsensusRule) -> list[IntArray]:
+    """For each client, the weights of the others in the round without it, weighed anew."""
+    clients, anchors, past = len(evidence.answers), weights.anchors, weights.past
+    if rule.weights == "equal":
+        return [np.full(clients - 1, MAX_WEIGHT_PPM, np.int64)] * clients
+    return [
+        client_weights(
+            evidence.without(row),
+            mode=rule.weights,
+            anchors=None if anchors is None else anchors.without(row),
+            past=None if past is None else past.without(row),
+        ).weight_ppm
+        for row in range(clients)
+    ]
+
+
+def _differences(evidence: Evidence, outcomes: Outcomes, other: Outcomes) -> tuple[BoolArray, BoolArray]:
+    """Prompts whose status or meaning differs, and those that agree in both, in one meaning."""
+    agreed, still = outcomes.status == Status.AGREED, other.status == Status.AGREED
     kept = np.array(
         [
-            bool(both) and evidence.same_meaning(int(label), int(other))
-            for both, label, other in zip(agreed & still, outcomes.label, others.label, strict=True)
+            bool(both) and evidence.same_meaning(int(label), int(their))
+            for both, label, their in zip(agreed & still, outcomes.label, other.label, strict=True)
         ],
         dtype=bool,
     )
-    return Influence(
-        changed=int(((outcomes.status != others.status) | (agreed & still & ~kept)).sum()),
-        agreed_only_with=int((agreed & outcomes.members[row] & ~kept).sum()),
-        agreed_without=int(still.sum()),
-    )
+    return (outcomes.status != other.status) | (agreed & still & ~kept), kept

@@ -62,7 +62,7 @@ def client_weights(
 ) -> ClientWeights:
     """Weigh the clients of one round.
 
-    Every weight lies in `bounds` of the mode, equal evidence gives equal weights, and permuting the clients permutes
+    Behaviour never takes more than half of a weight. Equal evidence gives equal weights; permuting the clients permutes
     the weights and changes nothing else.
 
     Args:

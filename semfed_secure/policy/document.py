@@ -157,6 +157,7 @@ class PeerLimits(Section):
     jurisdictions: frozenset[Jurisdiction] | None = limit(Rule.ONLY, "jurisdictions of the server")
     min_clients: Count | None = limit(Rule.AT_LEAST, "clients in a round")
     min_witnesses: Witnesses | None = limit(Rule.AT_LEAST, "members that vouch for the server's log")
+    weights: frozenset[Name] | None = limit(Rule.ONLY, "what may move a client's weight in the consensus")
     suites: frozenset[Name] | None = limit(Rule.ONLY, "cryptographic suites")
     max_key_age_days: Count | None = limit(Rule.AT_MOST, "age of this site's signing key in days")
 

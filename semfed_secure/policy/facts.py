@@ -116,7 +116,9 @@ class ModelFacts(_Section):
 class PeerFacts(_Section):
     """The server of the round, as the verified roster and manifest describe it.
 
-    ``witnesses`` counts the members that vouch for its log; it is known when a round is joined.
+    ``witnesses`` counts the members that vouch for its log; it is known when a round is joined. ``weights`` says what
+    may move a client's weight: nothing (``equal``), its behaviour (``agreement``), or its answers to gold prompts
+    (``anchored``).
     """
 
     server_id: str
@@ -126,6 +128,7 @@ class PeerFacts(_Section):
     suite: str
     min_clients: int
     witnesses: int | None = None
+    weights: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,7 +164,8 @@ class RoundsSection(Section):
             is for all-MiniLM-L6-v2 (``benchmarks/similarity.py``); for another embedder or field, calibrate.
         max_candidates: Candidates of one prompt that a round of proposals publishes, of the heaviest groups.
         trim_ppm: Share of the winning texts' weight that is trimmed from the edge.
-        weights: ``equal``, or ``agreement`` to let behaviour over all prompts take up to half of a weight.
+        weights: ``equal``; ``agreement`` to let behaviour over all prompts take up to half of a weight; or ``anchored``
+            to weigh by gold prompts, which each round then brings.
         max_new_tokens: Length of generated answers.
         min_witnesses: Witnesses of other organisations that must vouch for the log before a round opens; sites whose
             policy demands fewer take part too.
@@ -180,7 +181,7 @@ class RoundsSection(Section):
     similarity_ppm: Ppm = 650_000
     trim_ppm: Annotated[int, Field(ge=0, lt=500_000)] = 200_000
     max_candidates: Annotated[int, Field(ge=2, le=MAX_PROPOSED)] = 8
-    weights: Literal["equal", "agreement"] = "equal"
+    weights: Literal["equal", "agreement", "anchored"] = "equal"
     max_new_tokens: Annotated[int, Field(ge=1, le=1_024)] = 32
     min_witnesses: Annotated[int, Field(ge=0, le=MAX_WITNESSES)] = 0
     floor: FloorSection = FloorSection()

@@ -16,6 +16,7 @@ from semfed_secure.clock import to_ms
 from semfed_secure.errors import ConfigurationError, ConsensusError, IntegrityError, SemfedError
 from semfed_secure.identity.records import Role
 from semfed_secure.ids import RoundId
+from semfed_secure.server.anchors import kept_text
 from semfed_secure.server.intake import Answer, Intake
 from semfed_secure.server.key_entries import KeyEntries
 from semfed_secure.server.opening import Ground, RoundPlan, check_plan, make_manifest
@@ -25,6 +26,7 @@ from semfed_secure.server.receipts import placed
 from semfed_secure.server.refusals import Refusals
 from semfed_secure.server.roster_entries import RosterEntries
 from semfed_secure.server.round import FINAL, RoundInput, RoundState, after, due, ending
+from semfed_secure.server.standing import reset_standing
 from semfed_secure.server.stored import read_consensus, server_keys
 from semfed_secure.server.transitions import Transitions, published_at
 from semfed_secure.server.witnesses import witnessed_checkpoint
@@ -32,6 +34,7 @@ from semfed_secure.storage import round_rows
 from semfed_secure.wire.prompts import PromptSet, encode_prompt_set
 
 if TYPE_CHECKING:
+    from semfed_secure.ids import MemberId
     from semfed_secure.server.context import ServerContext
     from semfed_secure.server.store import RoundStore
     from semfed_secure.storage import Transaction
@@ -102,7 +105,7 @@ class Coordinator:
                 )
                 manifest = make_manifest(plan, prompt_set, ground, context.randomness)
                 context.rosters.pin(tx, roster)
-                self._transitions.announce(tx, manifest, encode_prompt_set(prompt_set))
+                self._transitions.announce(tx, manifest, encode_prompt_set(prompt_set), plan.gold)
         return manifest
 
     def to_vote_on(self, round_id: RoundId) -> tuple[PromptSet, CandidateSource]:
@@ -145,6 +148,19 @@ class Coordinator:
             raise ConsensusError("SF404", "the round moved on meanwhile")
         self._clear_away()
         return following
+
+    def reset_standing(self, member: MemberId, reason: str) -> int:
+        """Forget how a client fared in the rounds published so far; see `standing.reset_standing`."""
+        return reset_standing(self._context, member, reason)
+
+    def gold(self, round_id: RoundId) -> bytes | None:
+        """The gold prompts of a round as the log commits to them, for the auditor; None if it has none.
+
+        Raises:
+            IntegrityError: ``SF531`` they are not what the log says.
+        """
+        with self._context.database.snapshot() as tx:
+            return kept_text(tx, round_id, self._context.audit)
 
     # -- what clients and the clock do --------------------------------------------------------------------
 

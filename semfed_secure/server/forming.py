@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,8 +18,10 @@ from semfed_secure.consensus import (
     TextAnswers,
     Vocabulary,
     Votes,
+    anchor_counts,
     candidates,
     evaluate,
+    past_of,
     round_report,
     text_answers,
 )
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from semfed_secure.clock import Clock
+    from semfed_secure.consensus import ClientWeights, Conduct
     from semfed_secure.server.admission import RoundTerms
     from semfed_secure.server.embedder import Embedder
     from semfed_secure.wire.messages import Payload, RoundManifest
@@ -65,6 +69,8 @@ def form_consensus(
     log_checkpoint: str,
     embedder: Callable[[], Embedder] | None,
     clock: Clock,
+    gold: Mapping[str, str] = MappingProxyType({}),
+    earlier: Sequence[Mapping[str, Conduct]] = (),
 ) -> Formed:
     """Form the consensus of a round.
 
@@ -79,40 +85,29 @@ def form_consensus(
         log_checkpoint: The head of the server's log.
         embedder: Loads the embedder that the manifest pins; called for ``text`` only.
         clock: For the seconds; nothing else depends on it.
+        gold: The right answers by id of their prompts, which only this server knows.
+        earlier: How members fared in earlier rounds, the newest first.
 
     Raises:
         ConfigurationError: ``SF101`` a text round, and no embedder is configured.
         IntegrityError: ``SF521`` the embedder is not the one that the manifest pins.
     """
     ordered = sorted(ballots, key=lambda ballot: ballot.member)
-    payloads = [parse_payload(ballot.payload) for ballot in ordered]
-    rule = terms.manifest.rule
-    if rule.name == "proposals":
-        payloads = [as_proposals(payload, terms.prompt_set) for payload in payloads]
+    members, rule = [ballot.member for ballot in ordered], terms.manifest.rule
     prompt_ids = tuple(prompt.id for prompt in terms.prompt_set.prompts)
     times = [clock.now()]
     batch = batch_root([ballot.statement_digest for ballot in ordered])
     root = batch if commitments is None else batch_root(commitments)
     seed = tie_seed(terms.manifest.nonce, root)
-    evidence = _evidence(payloads, terms, prompt_ids, seed, embedder)
+    evidence = _evidence(_payloads(ordered, terms), terms, prompt_ids, seed, embedder, gold)
     times.append(clock.now())
-    outcomes, weights = evaluate(evidence, rule)
-    if isinstance(evidence, TextAnswers) and rule.name == "proposals":
-        listed = candidates(evidence, weights.weight_ppm, rule=rule, nonce=seed, prompt_ids=prompt_ids)
-        results = proposed_results(listed)
-    else:
-        results = _results(outcomes, _labels(evidence, terms.prompt_set))
+    anchors = anchor_counts(evidence, _gold_answers(evidence, terms.prompt_set, gold)) if gold else None
+    outcomes, weights = evaluate(evidence, rule, anchors=anchors, past=past_of(earlier, members))
+    results = _published(evidence, outcomes, weights, terms, seed)
     times.append(clock.now())
-    report = round_report(
-        evidence,
-        outcomes,
-        weights,
-        rule=rule,
-        members=[ballot.member for ballot in ordered],
-        prompt_ids=prompt_ids,
-    )
+    report = round_report(evidence, outcomes, weights, rule=rule, members=members, prompt_ids=prompt_ids)
     times.append(clock.now())
-    spent = [(later - earlier).total_seconds() for earlier, later in pairwise(times)]
+    spent = [(after - before).total_seconds() for before, after in pairwise(times)]
     consensus = Consensus(
         manifest_digest=terms.manifest.digest,
         round_id=terms.manifest.round_id,
@@ -124,6 +119,13 @@ def form_consensus(
         log_checkpoint=log_checkpoint,
     )
     return Formed(consensus, report, dict(zip(("embed", "consensus", "influence"), spent, strict=True)))
+
+
+def _payloads(ballots: Sequence[Ballot], terms: RoundTerms) -> list[Payload]:
+    payloads = [parse_payload(ballot.payload) for ballot in ballots]
+    if terms.manifest.rule.name == "proposals":
+        return [as_proposals(payload, terms.prompt_set) for payload in payloads]
+    return payloads
 
 
 def batch_root(statement_digests: Sequence[bytes]) -> Digest:
@@ -142,17 +144,29 @@ def _evidence(
     prompt_ids: tuple[str, ...],
     seed: Digest,
     embedder: Callable[[], Embedder] | None,
+    gold: Mapping[str, str],
 ) -> Votes | TextAnswers:
     manifest, prompt_set = terms.manifest, terms.prompt_set
     if manifest.kind is OutputKind.VOTES:
         answers = np.array([payload.votes for payload in payloads], np.int64).reshape(len(payloads), len(prompt_ids))
         counts = np.array([len(prompt_set.candidates_of(prompt)) for prompt in prompt_set.prompts], np.int64)
         return Votes(answers, counts, prompt_ids, seed)
-    texts = tuple(sorted({text for payload in payloads for text in payload.texts if text is not None}))
+    given = {text for payload in payloads for text in payload.texts if text is not None}
+    texts = tuple(sorted(given | set(gold.values())))
     vectors = _embed(texts, manifest, embedder)
     vocabulary = Vocabulary(texts, vectors, manifest.rule.similarity_ppm)
     rows = [payload.texts for payload in payloads]
     return text_answers(rows, vocabulary, prompt_ids=prompt_ids, nonce=seed)
+
+
+def _gold_answers(evidence: Votes | TextAnswers, prompt_set: PromptSet, gold: Mapping[str, str]) -> dict[int, int]:
+    """The gold answer of each gold prompt, by their places, as the evidence numbers answers."""
+    places = {str(prompt.id): place for place, prompt in enumerate(prompt_set.prompts)}
+    if isinstance(evidence, TextAnswers):
+        entries = {text: entry for entry, text in enumerate(evidence.vocabulary.texts)}
+        return {places[prompt_id]: entries[answer] for prompt_id, answer in gold.items()}
+    choices = [prompt_set.candidates_of(prompt) for prompt in prompt_set.prompts]
+    return {places[prompt_id]: choices[places[prompt_id]].index(answer) for prompt_id, answer in gold.items()}
 
 
 def _embed(
@@ -173,6 +187,16 @@ def _labels(evidence: Votes | TextAnswers, prompt_set: PromptSet) -> Callable[[i
         return lambda _prompt, entry: texts[entry]
     choices = [prompt_set.candidates_of(prompt) for prompt in prompt_set.prompts]
     return lambda prompt, vote: choices[prompt][vote]
+
+
+def _published(
+    evidence: Votes | TextAnswers, outcomes: Outcomes, weights: ClientWeights, terms: RoundTerms, seed: Digest
+) -> tuple[PromptResult, ...]:
+    rule, prompts = terms.manifest.rule, terms.prompt_set.prompts
+    if isinstance(evidence, TextAnswers) and rule.name == "proposals":
+        prompt_ids = tuple(prompt.id for prompt in prompts)
+        return proposed_results(candidates(evidence, weights.weight_ppm, rule=rule, nonce=seed, prompt_ids=prompt_ids))
+    return _results(outcomes, _labels(evidence, terms.prompt_set))
 
 
 def _results(outcomes: Outcomes, label_of: Callable[[int, int], str]) -> tuple[PromptResult, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from semfed_secure.clock import to_ms
@@ -18,8 +18,10 @@ from semfed_secure.wire.messages import (
     PrivacyFloor,
     RoundManifest,
 )
+from semfed_secure.wire.prompts import is_readable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from semfed_secure.clock import Randomness
@@ -47,6 +49,7 @@ class RoundPlan:
         opening_ends_at: When the time to open commitments ends; for ``text`` only.
         embedder: The pinned embedder; for ``text`` only.
         candidates_from: The round that proposed the candidates of its prompts; for ``votes`` only.
+        gold: The right answers to gold prompts by the ids of these; no message carries them.
     """
 
     round_id: RoundId
@@ -59,6 +62,7 @@ class RoundPlan:
     opening_ends_at: datetime | None = None
     embedder: Embedder | None = None
     candidates_from: CandidateSource | None = None
+    gold: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,3 +123,17 @@ def check_plan(plan: RoundPlan, prompt_set: PromptSet) -> None:
     bare = [prompt.id for prompt in prompt_set.prompts if len(prompt_set.candidates_of(prompt)) < 2]
     if plan.kind is OutputKind.VOTES and bare:
         raise ConfigurationError("SF104", f"two candidates or more were expected for each prompt, {bare[0]} has fewer")
+    _check_gold(plan, prompt_set)
+
+
+def _check_gold(plan: RoundPlan, prompt_set: PromptSet) -> None:
+    if plan.rule.weights == "anchored" and not plan.gold:
+        raise ConfigurationError("SF105", "gold prompts were expected, since they are to weigh")
+    choices = {str(prompt.id): prompt_set.candidates_of(prompt) for prompt in prompt_set.prompts}
+    for prompt_id, answer in plan.gold.items():
+        if prompt_id not in choices:
+            raise ConfigurationError("SF104", f"gold prompts of the set were expected, {prompt_id} is not in it")
+        if plan.kind is OutputKind.VOTES and answer not in choices[prompt_id]:
+            raise ConfigurationError("SF104", f"the gold answer to {prompt_id} was expected among its candidates")
+        if not is_readable(answer):
+            raise ConfigurationError("SF104", f"the gold answer to {prompt_id} was expected without hidden characters")

@@ -29,12 +29,14 @@ class FormingFigures:
         consensus_bytes: Size of the signed consensus.
         seconds: Time by phase.
         refused_before_signature: Refusals that no member could be held to, by code.
+        remembers: The rounds whose reports the weights rest on too, the newest first.
     """
 
     consensus_digest: Digest
     consensus_bytes: int
     seconds: Mapping[str, float]
     refused_before_signature: Mapping[str, int]
+    remembers: tuple[str, ...] = ()
 
 
 def report_document(
@@ -56,6 +58,7 @@ def report_document(
         },
         "seconds": dict(figures.seconds),
         "refused_before_signature": dict(figures.refused_before_signature),
+        "remembers": list(figures.remembers),
     }
     return json.dumps(document, sort_keys=True)
 

@@ -14,11 +14,13 @@ from semfed_secure.audit.events import Event, EventType
 from semfed_secure.clock import from_ms, to_iso
 from semfed_secure.crypto.signing import sign
 from semfed_secure.errors import IntegrityError
-from semfed_secure.ids import RoundId, hex_digest
+from semfed_secure.ids import RoundId, hex_digest, sha256
+from semfed_secure.server.anchors import answers_in, committed_text, keep_anchors, kept_text
 from semfed_secure.server.forming import Ballot, batch_root, form_consensus
 from semfed_secure.server.receipts import answer, placed
 from semfed_secure.server.reporting import FormingFigures, report_document
 from semfed_secure.server.round import RoundInput, RoundState, after
+from semfed_secure.server.standing import PUBLISHED, remembered_rounds, report_digest
 from semfed_secure.server.stored import (
     committed_to,
     read_report,
@@ -50,8 +52,6 @@ if TYPE_CHECKING:
 
 UNOPENED = "SF316"
 """Code for what was committed to and not opened in time."""
-_PUBLISHED = "consensus/{}/entry"
-"""Pin that holds the number of the log entry that published a round's consensus."""
 
 
 class Transitions:
@@ -62,8 +62,10 @@ class Transitions:
         self._context, self._overview, self._refusals = context, overview, refusals
         self._store = overview.store
 
-    def announce(self, tx: Transaction, manifest: RoundManifest, prompt_set_bytes: bytes) -> None:
-        """Sign and insert a new round."""
+    def announce(
+        self, tx: Transaction, manifest: RoundManifest, prompt_set_bytes: bytes, gold: Mapping[str, str]
+    ) -> None:
+        """Sign and insert a new round, and commit to its gold prompts where it has any."""
         signed = sign(MessageType.MANIFEST, encode_manifest(manifest), self._context.keys.signing)
         row = RoundRow(manifest.round_id, RoundState.ANNOUNCED, signed, prompt_set_bytes, manifest.closes_at_ms)
         round_rows.insert_round(tx, row)
@@ -80,8 +82,15 @@ class Transitions:
             "closes_at": to_iso(from_ms(manifest.closes_at_ms)),
             **_opening_end(manifest),
             "min_clients": manifest.rule.min_clients,
+            "weights": manifest.rule.weights,
         }
-        self._log(tx, EventType.ROUND_OPENED, manifest.round_id, details)
+        if not gold:
+            self._log(tx, EventType.ROUND_OPENED, manifest.round_id, details)
+            return
+        text = committed_text(gold, manifest.round_id, self._context.randomness)
+        details |= {"anchors": len(gold), "anchors_digest": hex_digest(sha256(text))}
+        entry = self._log(tx, EventType.ROUND_OPENED, manifest.round_id, details)
+        keep_anchors(tx, manifest.round_id, text, entry=entry)
 
     def take(self, round_id: RoundId, state: RoundState, happening: RoundInput) -> RoundState | None:
         """Do what is due; the new state, or None if another process did it first."""
@@ -172,6 +181,8 @@ class Transitions:
         with self._context.database.snapshot() as tx:
             head = round_rows.read_round_head(tx, round_id)
             rows = round_rows.list_contributions(tx, round_id)
+            anchors = kept_text(tx, round_id, self._context.audit)
+            earlier = remembered_rounds(tx, self._context.audit)
         if head is None or head.state != state:  # another process ended the round: the payloads are gone
             return None
         own = server_keys(terms, self._context.rosters.current())
@@ -192,6 +203,8 @@ class Transitions:
             log_checkpoint=self._context.audit.checkpoint(),
             embedder=self._context.embedder,
             clock=self._context.clock,
+            gold={} if anchors is None else answers_in(anchors),
+            earlier=tuple(earlier.values()),
         )
         signed = sign(MessageType.CONSENSUS, encode_consensus(formed.consensus), self._context.keys.signing)
         figures = FormingFigures(
@@ -199,6 +212,7 @@ class Transitions:
             consensus_bytes=len(signed),
             seconds=formed.seconds,
             refused_before_signature=self._refusals.of_round(round_id),
+            remembers=tuple(earlier),
         )
         report = report_document(formed.report, counted, terms, figures)
         with self._context.database.transaction() as tx:
@@ -212,6 +226,7 @@ class Transitions:
         with self._context.database.transaction() as tx:
             row = round_rows.read_round(tx, round_id)
             report = None if row is None else read_report(row, terms, own)
+            assert row is not None
             assert report is not None  # INVARIANT: written on the way into this state; rounds are never deleted
             if any(client["member"] in revoked for client in report["clients"]):
                 return _move(tx, round_id, state, RoundInput.REVOKE, kind)
@@ -227,9 +242,10 @@ class Transitions:
                     "too_few": report["too_few"],
                     "admitted": len(report["clients"]),
                     "bytes": report["bytes"]["consensus"],
+                    "report_digest": report_digest(row.report or ""),
                 }
                 index = self._log(tx, EventType.CONSENSUS_PUBLISHED, round_id, details)
-                pin_rows.set_pin_once(tx, _PUBLISHED.format(round_id), index.to_bytes(8, "big"))
+                pin_rows.set_pin_once(tx, PUBLISHED.format(round_id), index.to_bytes(8, "big"))
         return following
 
     def _log(
@@ -261,7 +277,7 @@ def published_at(tx: Transaction, round_id: RoundId) -> int:
     Raises:
         IntegrityError: ``SF531`` it is not noted.
     """
-    noted = pin_rows.read_pin(tx, _PUBLISHED.format(round_id))
+    noted = pin_rows.read_pin(tx, PUBLISHED.format(round_id))
     if noted is None:
         raise IntegrityError("SF531", "the log entry of the consensus was expected to be noted")
     return int.from_bytes(noted, "big")

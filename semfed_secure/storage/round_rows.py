@@ -74,6 +74,12 @@ def read_round(tx: Transaction, round_id: str) -> RoundRow | None:
     return None if row is None else typed_row(RoundRow, row)
 
 
+def read_report(tx: Transaction, round_id: str) -> str | None:
+    """The report on the round of this id, without its other large columns."""
+    report: str | None = tx.connection.execute(select(round_.c.report).where(round_.c.round_id == round_id)).scalar()
+    return report
+
+
 def list_rounds(tx: Transaction, *, state: str | None = None) -> list[RoundRow]:
     """Rounds by closing time, of one state if asked."""
     query = select(*_ROUND).order_by(round_.c.closes_at_ms, round_.c.round_id)

@@ -95,6 +95,7 @@ FACTS = Facts(
         jurisdiction="US",
         suite="hybrid-pq",
         min_clients=5,
+        weights="agreement",
     ),
     labels=LabelFacts(kind=OutputKind.VOTES, agreed=200, min_support_ppm=600_000),
     history=HistoryFacts(releases_last_hour=1, releases_last_day=3, key_age_days=30),
@@ -166,6 +167,7 @@ _POOLS: dict[str, list[Any]] = {
     "jurisdictions": ["US", "FR"],
     "provenances": list(Provenance),
     "suites": ["hybrid-pq", "nist-p256"],
+    "weights": ["equal", "agreement", "anchored"],
 }
 _ROLES = ["privacy_officer", "clinician"]
 _COUNTS = st.sampled_from([0, 1, 2, 4, 5, 30, 300, 1000, 10**6])

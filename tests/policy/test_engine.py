@@ -162,6 +162,15 @@ def test_witnesses_are_counted_when_a_round_is_joined(witnesses: int | None, per
     assert ask(facts, limits=limits).outcome is Outcome.PERMIT
 
 
+@pytest.mark.parametrize(
+    ("weights", "permitted"), [(None, False), ("equal", False), ("agreement", True), ("anchored", True)]
+)
+def test_a_site_says_what_may_move_its_weight(weights: str | None, permitted: bool) -> None:
+    """A way of weighing that is not allowed, or not told, is refused: so one can be refused, or demanded."""
+    limits = with_value(Limits(), "peers.weights", frozenset({"agreement", "anchored"}))
+    assert ask(change("peer", weights=weights), limits=limits).codes == (() if permitted else ("PEER-007",))
+
+
 @pytest.mark.parametrize("action", [Action.TRAIN, Action.RELEASE])
 @pytest.mark.parametrize("name", ["mechanisms", "max_epsilon", "max_delta", "units", "relations"])
 def test_privacy_limits_bind_training_and_release_alike(action: Action, name: str) -> None:

@@ -116,6 +116,7 @@ MEANINGS: Mapping[EventType, Meaning] = {
     EventType.CONSENSUS_PUBLISHED: _api("R", Dicom.EXPORT, "disclose"),
     EventType.CONSENSUS_VERIFIED: _api("C", Dicom.IMPORT, "verify"),
     EventType.CONSENSUS_REFUSED: _api("C", Dicom.IMPORT),
+    EventType.STANDING_RESET: _entity(_UPDATED, "U", "amend"),
     EventType.LABELS_ACCEPTED: _api("C", lifecycle="merge"),
     EventType.LABELS_REFUSED: _REFUSAL,
     EventType.ADAPTER_KEPT: _api("U"),
