@@ -1,13 +1,15 @@
 """Comparing a prompt set with the site's own records: offline, before joining, for a person's decision.
 
-Prompts that are chosen near a person's record expose that person. So somebody looks at a new prompt set before the site
-answers it, and this says where to look first: prompts with a planted canary, prompts that carry an identifier, then
-the others by how near a record they are. No text of a record is in the result: a record is named by its line.
+Prompts that are chosen near a person's record expose that person, and so do candidates. So somebody looks at a new
+prompt set before the site answers it, and this says where to look first: prompts with a planted canary, prompts that
+carry an identifier, then the others by how near a record they are. No text of a record is in the result: a record is
+named by its line.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
@@ -48,12 +50,16 @@ class Embeds(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Nearest:
-    """The nearest record by one measure: how near, the line where it stands, and how many records are near."""
+    """The nearest record by one measure: how near, the line where it stands, and how many records are near.
+
+    ``candidate`` is what of the prompt is near; None is the question itself.
+    """
 
     measure: str
     value: float
     line: int
     near: int
+    candidate: str | None = None
 
     @property
     def nearness(self) -> float:
@@ -105,7 +111,7 @@ def review_prompts(
     canaries: Mapping[int, str],
     embedder: Embeds | None,
 ) -> Review:
-    """Compare every prompt with every record, once the policy permits to open the data set.
+    """Compare every prompt, and every candidate of its own, with every record, once the policy permits to open them.
 
     Nothing is sent and nothing is spent. The log gets the same two entries whatever is found: that the opening was
     permitted, and that the data set was opened.
@@ -124,6 +130,8 @@ def review_prompts(
     require(ask_to_open(site, None, dry_run=False))
     site.audit.append(opened_event(site, None))
     texts = [prompt.text for prompt in prompts.prompts]
+    proposed = {text: None for prompt in prompts.prompts for text in prompt.candidates if len(plain_words(text)) > 1}
+    texts += proposed  # a single word stands in the records of many
     measures: dict[str, Callable[[Sequence[str]], NDArray[np.floating]]] = {
         "words": Overlap.with_prompts(texts, word_runs).shares,
         "letters": Overlap.with_prompts(texts, letter_runs).shares,
@@ -131,12 +139,30 @@ def review_prompts(
     if embedder is not None:
         measures["embedding"] = _by_meaning(embedder, texts)
     nearest, count = _nearest(measures, len(texts), records)
+    near_candidate = dict(zip(proposed, nearest[len(prompts.prompts) :], strict=True))
     found = [
-        PromptReview(prompt, _canaries_in(prompt.text, canaries), summarise(scan(prompt.text)), nearest[place])
-        for place, prompt in enumerate(prompts.prompts)
+        _reviewed(prompt, canaries, own, {text: near_candidate.get(text, ()) for text in prompt.candidates})
+        for prompt, own in zip(prompts.prompts, nearest, strict=False)
     ]
     ranked = sorted(found, key=lambda one: (not one.canaries, not one.identifiers, -one.nearness))
     return Review(prompts, tuple(ranked), count, len(canaries), None if embedder is None else embedder.name)
+
+
+def _reviewed(
+    prompt: Prompt,
+    canaries: Mapping[int, str],
+    nearest: tuple[Nearest, ...],
+    candidates: Mapping[str, tuple[Nearest, ...]],
+) -> PromptReview:
+    """What is found of the question and of its own candidates: for each measure what is nearest of all these."""
+    best = {one.measure: one for one in nearest}
+    for text, near in candidates.items():
+        closer = {one.measure: replace(one, candidate=text) for one in near if one.value > best[one.measure].value}
+        best |= closer
+    texts = (prompt.text, *prompt.candidates)
+    planted = sorted({line for text in texts for line in _canaries_in(text, canaries)})
+    identifiers = sum((Counter(summarise(scan(text))) for text in texts), Counter[str]())
+    return PromptReview(prompt, tuple(planted), dict(identifiers), tuple(best.values()))
 
 
 def read_canaries(path: Path) -> Mapping[int, str]:
@@ -213,7 +239,8 @@ def _blocks(records: Iterable[tuple[int, Record]]) -> Iterator[list[tuple[int, R
 
 def _sentence(one: Nearest) -> str:
     others = f", and {one.near - 1} more are near" if one.near > 1 else ", the only one near"
+    of = "" if one.candidate is None else f"candidate `{one.candidate}`: "
     if one.measure == "embedding":
-        return f"means nearly what the record of line {one.line} says (cosine {one.value:.2f}){others}"
+        return f"{of}means nearly what the record of line {one.line} says (cosine {one.value:.2f}){others}"
     runs = f"{one.value:.0%} of its {'runs of words' if one.measure == 'words' else 'letters'}"
-    return f"{runs} stand in the record of line {one.line}{others}"
+    return f"{of}{runs} stand in the record of line {one.line}{others}"

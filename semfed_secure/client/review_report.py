@@ -89,7 +89,12 @@ def _row(rank: int, one: PromptReview) -> dict[str, Any]:
         "canary_lines": list(one.canaries),
         "identifiers": dict(one.identifiers),
         "nearest": {
-            near.measure: {"value": round(near.value, 3), "record_line": near.line, "records_near": near.near}
+            near.measure: {
+                "value": round(near.value, 3),
+                "record_line": near.line,
+                "records_near": near.near,
+                "candidate": near.candidate,
+            }
             for near in one.nearest
         },
     }

@@ -98,6 +98,23 @@ def test_a_near_question_is_found_in_an_answer_too(site: Any) -> None:
     assert near == {"copied": 7}
 
 
+def test_candidates_are_compared_like_questions(site: Any, tmp_path: Path) -> None:
+    """Whoever proposes one may aim at a record: what is near, holds a canary or an identifier is named as such."""
+    proposed = ("crushing chest pain after shovelling snow, troponin raised", "anaemia")
+    rows = {"near": proposed, "planted": ("kestrel-harbour 7319 was seen",), "person": ("MRN 4471-229",), "plain": ()}
+    asked = tuple(Prompt(PromptId(name), ASKED["plain"], candidates) for name, candidates in rows.items())
+    review = review_prompts(site, PromptSet("x", asked), CLINIC, canaries=CANARIES, embedder=None)
+    found = {one.prompt.id: one for one in review.ranked}
+    assert found["near"].reasons[0].startswith(f"candidate `{proposed[0]}`: 100% of its runs of words stand in")
+    assert found["near"].nearest[0].line == 1
+    assert found["planted"].canaries == (3,)
+    assert found["person"].identifiers == {"mrn": 1}
+    assert found["plain"].reasons == ()
+    rows = {row["id"]: row for row in document_of(review)["prompts"]}
+    assert rows["near"]["nearest"]["words"]["candidate"] == proposed[0]
+    write_report(tmp_path / "reviews", review)
+
+
 def test_the_report_holds_no_text_of_a_record_and_only_its_owner_reads_it(site: Any, tmp_path: Path) -> None:
     """No word of a record that is not in a prompt, no entity; mode 0600 in a directory of mode 0700."""
     found = reviewed(site, embedder=Meaning())
