@@ -66,6 +66,7 @@ CATALOGUE: dict[str, ErrorCode] = {
             "check that pip reaches a package index, or fill the model cache",
         ),
         SF107=("a part of the demo stopped", "read its log, which the message or the fields name"),
+        SF108=("Ray does not start", "read the server's log; the engine `local` does the same work without Ray"),
         # -- SF11x policy documents
         SF111=("policy document is not valid", "run `semfed policy lint` and correct the field"),
         SF112=("policy loosens what it extends", "a child policy may only tighten: lower the named limit"),
@@ -208,6 +209,12 @@ CATALOGUE: dict[str, ErrorCode] = {
     "SF402": ErrorCode("too few admitted contributions", "open another round with more clients", ExitCode.NOT_READY),
     "SF403": ErrorCode("round was aborted", "read the reason; join the next round", ExitCode.NOT_READY),
     "SF404": ErrorCode("step does not follow from the round's state", "run the steps in order", ExitCode.NOT_READY),
+    "SF405": ErrorCode(
+        "workers were lost again and again",
+        "look for what ends them, such as too little memory; use fewer workers or fewer prompts per shard",
+        ExitCode.NOT_READY,
+        retryable=True,
+    ),
     # -- SF5xx integrity ------------------------------------------------------------------------
     **_rows(
         ExitCode.INTEGRITY,

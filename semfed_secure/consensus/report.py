@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from semfed_secure.consensus.explaining import why
-from semfed_secure.consensus.influence import Influence, influences
 from semfed_secure.consensus.outcome import MAX_WEIGHT_PPM, PPM, BoolArray, Evidence, IntArray, Outcomes, Status
+from semfed_secure.consensus.sharding import HERE, ShardRunner
 from semfed_secure.consensus.weights import ClientWeights, WeightMode, client_weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from semfed_secure.consensus.anchors import AnchorCounts
+    from semfed_secure.consensus.influence import Influence
     from semfed_secure.consensus.reputation import Past
     from semfed_secure.wire.messages import ConsensusRule
 
@@ -112,11 +113,16 @@ class RoundReport:
 
 
 def evaluate(
-    evidence: Evidence, rule: ConsensusRule, *, anchors: AnchorCounts | None = None, past: Past | None = None
+    evidence: Evidence,
+    rule: ConsensusRule,
+    *,
+    anchors: AnchorCounts | None = None,
+    past: Past | None = None,
+    runner: ShardRunner = HERE,
 ) -> tuple[Outcomes, ClientWeights]:
     """Weigh the clients, then apply the rule."""
     weights = client_weights(evidence, mode=rule.weights, anchors=anchors, past=past)
-    outcomes = evidence.consensus(weights.weight_ppm, rule=rule)
+    outcomes = runner.consensus(evidence, weights.weight_ppm, rule=rule)
     if rule.weights == "anchored" and anchors is not None:
         outcomes.certified_tolerance[list(anchors.prompts)] = 0  # an answer there moves weights
     return outcomes, weights
@@ -130,6 +136,7 @@ def round_report(
     rule: ConsensusRule,
     members: Sequence[str],
     prompt_ids: Sequence[str],
+    runner: ShardRunner = HERE,
 ) -> RoundReport:
     """Report on a consensus; recomputes it once per client to measure influence.
 
@@ -140,9 +147,10 @@ def round_report(
         rule: The rule it used.
         members: Member id of each row of the evidence.
         prompt_ids: Identifier of each prompt.
+        runner: Who does the work.
     """
     counts = np.bincount(outcomes.status, minlength=len(Status))
-    influence = influences(evidence, outcomes, _weights_without(evidence, weights, rule), rule=rule)
+    influence = runner.influences(evidence, outcomes, _weights_without(evidence, weights, rule), rule=rule)
     return RoundReport(
         agreed=int(counts[Status.AGREED]),
         contested=int(counts[Status.CONTESTED]),

@@ -90,6 +90,10 @@ class ShardRunner:
         return [slice(start, start + self.prompts_per_shard) for start in starts]
 
 
+HERE = ShardRunner(InTurn(), 64)
+"""Works on a round in this process."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Texts:
     """The texts of some prompts, and no more of the vocabulary than they hold."""

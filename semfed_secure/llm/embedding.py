@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from semfed_secure.errors import ConfigurationError
+from semfed_secure.errors import ConfigurationError, IntegrityError
 from semfed_secure.llm.files import directory_digest
 from semfed_secure.llm.loading import find_model, missing_extra
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -26,19 +28,26 @@ _BATCH = 64
 class SentenceEmbedder:
     """Maps texts to unit vectors; equal texts are embedded once and get equal vectors."""
 
-    def __init__(self, model: Any, *, name: str, weights_digest: Digest) -> None:
-        """Wrap a loaded sentence-transformers model."""
-        self._model = model
-        self.name = name
+    def __init__(self, model: Any, *, directory: Path, weights_digest: Digest) -> None:
+        """Wrap a sentence-transformers model that was loaded from ``directory``."""
+        self._model, self._directory = model, directory
+        self.name = directory.name
         self.weights_digest = weights_digest
         self.dimension = int(model.get_embedding_dimension())
+
+    def __reduce__(self) -> tuple[Callable[..., SentenceEmbedder], tuple[str, Digest]]:
+        """To another process goes only where the weights lie, and what their digest must be."""
+        return _load_again, (str(self._directory), self.weights_digest)
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """One unit vector per text, float32 ``(texts, dimension)``."""
         distinct = list(dict.fromkeys(texts))
         if not distinct:
             return np.zeros((0, self.dimension), np.float32)
-        vectors = self._model.encode(distinct, batch_size=_BATCH, normalize_embeddings=True, show_progress_bar=False)
+        with _one_thread():
+            vectors = self._model.encode(
+                distinct, batch_size=_BATCH, normalize_embeddings=True, show_progress_bar=False
+            )
         place = {text: number for number, text in enumerate(distinct)}
         found: NDArray[np.float32] = np.asarray(vectors, np.float32)[[place[text] for text in texts]]
         return found
@@ -104,4 +113,25 @@ def load_embedder(source: str) -> SentenceEmbedder:
         )
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         raise ConfigurationError("SF131", f"cannot load the embedder {source}: {error}") from error
-    return SentenceEmbedder(model, name=directory.name, weights_digest=digest)
+    return SentenceEmbedder(model, directory=directory, weights_digest=digest)
+
+
+@lru_cache(maxsize=1)
+def _load_again(directory: str, digest: Digest) -> SentenceEmbedder:
+    embedder = load_embedder(directory)
+    if embedder.weights_digest != digest:
+        raise IntegrityError("SF521", "the weights of the embedder changed while a round was formed")
+    return embedder
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """How many threads work on a sum may change its last bits."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

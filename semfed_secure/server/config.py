@@ -187,6 +187,21 @@ class RoundsSection(Section):
     floor: FloorSection = FloorSection()
 
 
+class ShardingSection(Section):
+    """Who does the work of forming a consensus; its bytes are the same whoever does.
+
+    Attributes:
+        engine: ``local``: this process, or processes of this machine; ``ray``: actors of a Ray that the server starts
+            on this machine for each consensus, for which install ``semfed-secure[ray]``.
+        workers: How many; each holds an embedder of its own. One of the engine ``local`` is the server's own process.
+        prompts_per_shard: Prompts that a worker is given at once.
+    """
+
+    engine: Literal["local", "ray"] = "local"
+    workers: Annotated[int, Field(ge=1, le=256)] = 1
+    prompts_per_shard: Annotated[int, Field(ge=1, le=20_000)] = 64
+
+
 class ServerConfig(Section):
     """A whole server file, validated."""
 
@@ -196,6 +211,7 @@ class ServerConfig(Section):
     tls: TlsSection | None = None
     limits: LimitsSection = LimitsSection()
     embedder: EmbedderSection | None = None
+    sharding: ShardingSection = ShardingSection()
     rounds: RoundsSection = RoundsSection()
 
     @model_validator(mode="after")

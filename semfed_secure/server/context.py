@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from semfed_secure.errors import ConfigurationError
 from semfed_secure.identity.records import Role
+from semfed_secure.server.sharding import Sharding
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +39,7 @@ class ServerContext:
         close_when_complete: Whether a round closes as soon as nobody else is expected.
         min_witnesses: Witnesses that must vouch for the log before a round opens.
         embedder: Loads the embedder; called for ``text`` rounds only.
+        sharding: Who does the work of forming a consensus.
     """
 
     database: Database
@@ -51,6 +53,7 @@ class ServerContext:
     close_when_complete: bool = True
     min_witnesses: int = 0
     embedder: Callable[[], Embedder] | None = None
+    sharding: Sharding = field(default_factory=Sharding)
 
     def __post_init__(self) -> None:
         """Refuse keys that cannot serve."""

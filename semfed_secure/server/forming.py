@@ -23,11 +23,11 @@ from semfed_secure.consensus import (
     evaluate,
     past_of,
     round_report,
-    text_answers,
 )
 from semfed_secure.errors import ConfigurationError, IntegrityError
 from semfed_secure.ids import Digest, sha256
 from semfed_secure.server.proposals import as_proposals, proposed_results
+from semfed_secure.server.sharding import here
 from semfed_secure.units import OutputKind
 from semfed_secure.wire.messages import Consensus, PromptResult, PromptStatus, parse_payload
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from semfed_secure.consensus import ClientWeights, Conduct
     from semfed_secure.server.admission import RoundTerms
     from semfed_secure.server.embedder import Embedder
+    from semfed_secure.server.sharding import RoundRunner
     from semfed_secure.wire.messages import Payload, RoundManifest
     from semfed_secure.wire.prompts import PromptSet
 
@@ -71,6 +72,7 @@ def form_consensus(
     clock: Clock,
     gold: Mapping[str, str] = MappingProxyType({}),
     earlier: Sequence[Mapping[str, Conduct]] = (),
+    runner: RoundRunner | None = None,
 ) -> Formed:
     """Form the consensus of a round.
 
@@ -87,11 +89,13 @@ def form_consensus(
         clock: For the seconds; nothing else depends on it.
         gold: The right answers by id of their prompts, which only this server knows.
         earlier: How members fared in earlier rounds, the newest first.
+        runner: Who does the work; this process where nobody is named.
 
     Raises:
         ConfigurationError: ``SF101`` a text round, and no embedder is configured.
         IntegrityError: ``SF521`` the embedder is not the one that the manifest pins.
     """
+    runner = runner or here()
     ordered = sorted(ballots, key=lambda ballot: ballot.member)
     members, rule = [ballot.member for ballot in ordered], terms.manifest.rule
     prompt_ids = tuple(prompt.id for prompt in terms.prompt_set.prompts)
@@ -99,13 +103,13 @@ def form_consensus(
     batch = batch_root([ballot.statement_digest for ballot in ordered])
     root = batch if commitments is None else batch_root(commitments)
     seed = tie_seed(terms.manifest.nonce, root)
-    evidence = _evidence(_payloads(ordered, terms), terms, prompt_ids, seed, embedder, gold)
+    evidence = _evidence(_payloads(ordered, terms), terms, prompt_ids, seed, embedder, gold, runner)
     times.append(clock.now())
     anchors = anchor_counts(evidence, _gold_answers(evidence, terms.prompt_set, gold)) if gold else None
-    outcomes, weights = evaluate(evidence, rule, anchors=anchors, past=past_of(earlier, members))
+    outcomes, weights = evaluate(evidence, rule, anchors=anchors, past=past_of(earlier, members), runner=runner)
     results = _published(evidence, outcomes, weights, terms, seed)
     times.append(clock.now())
-    report = round_report(evidence, outcomes, weights, rule=rule, members=members, prompt_ids=prompt_ids)
+    report = round_report(evidence, outcomes, weights, rule=rule, members=members, prompt_ids=prompt_ids, runner=runner)
     times.append(clock.now())
     spent = [(after - before).total_seconds() for before, after in pairwise(times)]
     consensus = Consensus(
@@ -145,6 +149,7 @@ def _evidence(
     seed: Digest,
     embedder: Callable[[], Embedder] | None,
     gold: Mapping[str, str],
+    runner: RoundRunner,
 ) -> Votes | TextAnswers:
     manifest, prompt_set = terms.manifest, terms.prompt_set
     if manifest.kind is OutputKind.VOTES:
@@ -153,10 +158,10 @@ def _evidence(
         return Votes(answers, counts, prompt_ids, seed)
     given = {text for payload in payloads for text in payload.texts if text is not None}
     texts = tuple(sorted(given | set(gold.values())))
-    vectors = _embed(texts, manifest, embedder)
+    vectors = _embed(texts, manifest, embedder, runner)
     vocabulary = Vocabulary(texts, vectors, manifest.rule.similarity_ppm)
     rows = [payload.texts for payload in payloads]
-    return text_answers(rows, vocabulary, prompt_ids=prompt_ids, nonce=seed)
+    return runner.text_answers(rows, vocabulary, prompt_ids=prompt_ids, nonce=seed)
 
 
 def _gold_answers(evidence: Votes | TextAnswers, prompt_set: PromptSet, gold: Mapping[str, str]) -> dict[int, int]:
@@ -170,15 +175,14 @@ def _gold_answers(evidence: Votes | TextAnswers, prompt_set: PromptSet, gold: Ma
 
 
 def _embed(
-    texts: Sequence[str], manifest: RoundManifest, embedder: Callable[[], Embedder] | None
+    texts: Sequence[str], manifest: RoundManifest, embedder: Callable[[], Embedder] | None, runner: RoundRunner
 ) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
     if embedder is None or manifest.embedder is None:
         raise ConfigurationError("SF101", "a text round needs [embedder] in the server file")
     model = embedder()
     if (model.weights_digest, model.dimension) != (manifest.embedder.weights_digest, manifest.embedder.dimension):
         raise IntegrityError("SF521", "the embedder that the round's manifest pins was expected, found another")
-    vectors = np.asarray(model.embed(texts) if texts else (), np.float32)
-    return vectors.reshape(len(texts), manifest.embedder.dimension)
+    return runner.embed(model, texts)
 
 
 def _labels(evidence: Votes | TextAnswers, prompt_set: PromptSet) -> Callable[[int, int], str]:

@@ -15,6 +15,7 @@ from semfed_secure.server.coordinator import Coordinator
 from semfed_secure.server.overview import Overview
 from semfed_secure.server.rosters import RosterKeeper
 from semfed_secure.server.round_keys import ROUND_KEYS, RoundKeys
+from semfed_secure.server.sharding import Sharding
 from semfed_secure.storage import Database
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ def open_service(
             close_when_complete=config.rounds.close_when_complete,
             min_witnesses=config.rounds.min_witnesses,
             embedder=EmbedderLoader(config.embedder.source) if config.embedder else None,
+            sharding=Sharding(config.sharding),
         )
         yield Service(context, version=version)
 

@@ -160,6 +160,7 @@ class Transitions:
 
     def abort(self, round_id: RoundId, state: RoundState, code: str, reason: str) -> RoundState | None:
         """End the round without a consensus."""
+        self._context.sharding.forget()
         with self._context.database.transaction() as tx:
             following = _move(tx, round_id, state, RoundInput.ABORT, None, reason=f"{code} {reason}")
             if following is not None:
@@ -195,17 +196,19 @@ class Transitions:
             wanted = f"{terms.manifest.rule.min_clients} admitted contributions were expected"
             reason = f"{wanted}, found {len(counted)}{without}"
             return self.abort(round_id, state, "SF402", reason)
-        formed = form_consensus(
-            [Ballot(row.member_id, row.statement_digest, row.payload or b"") for row in counted],
-            terms.at(state),
-            commitments=commitments,
-            rejections=rejections(rows),
-            log_checkpoint=self._context.audit.checkpoint(),
-            embedder=self._context.embedder,
-            clock=self._context.clock,
-            gold={} if anchors is None else answers_in(anchors),
-            earlier=tuple(earlier.values()),
-        )
+        with self._context.sharding.runner() as runner:
+            formed = form_consensus(
+                [Ballot(row.member_id, row.statement_digest, row.payload or b"") for row in counted],
+                terms.at(state),
+                commitments=commitments,
+                rejections=rejections(rows),
+                log_checkpoint=self._context.audit.checkpoint(),
+                embedder=self._context.embedder,
+                clock=self._context.clock,
+                gold={} if anchors is None else answers_in(anchors),
+                earlier=tuple(earlier.values()),
+                runner=runner,
+            )
         signed = sign(MessageType.CONSENSUS, encode_consensus(formed.consensus), self._context.keys.signing)
         figures = FormingFigures(
             consensus_digest=formed.consensus.digest,
@@ -217,7 +220,9 @@ class Transitions:
         report = report_document(formed.report, counted, terms, figures)
         with self._context.database.transaction() as tx:
             kind = terms.manifest.kind
-            return _move(tx, round_id, state, RoundInput.FORM, kind, consensus=signed, report=report)
+            following = _move(tx, round_id, state, RoundInput.FORM, kind, consensus=signed, report=report)
+        self._context.sharding.forget()
+        return following
 
     def _publish(self, round_id: RoundId, state: RoundState) -> RoundState | None:
         terms = self._store.terms(round_id)
