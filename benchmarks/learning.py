@@ -16,14 +16,16 @@ import json
 import os
 import sys
 import time
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import learning_report
 from learning_arms import ANCHORS, MARGIN, SUPPORT
-from learning_experiments import Experiment, conduct, fast_order, order
+from learning_experiments import Experiment, NotYetError, conduct, fast_order, order
 from learning_results import gather, group, seconds
 from learning_tasks import FAST as FAST_SIZES
 from learning_tasks import SIZES, divide, load_task
@@ -33,9 +35,10 @@ from learning_wire import round_bytes
 from semfed_secure import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from learning_models import Learner
+    from learning_open import Writer
     from learning_tasks import Task
 
 ROOT = Path(__file__).parents[1]
@@ -79,6 +82,36 @@ def run(experiments: Sequence[Experiment], tasks: dict[str, Task], work: Path, m
         _say(f"{time.monotonic() - start:7.0f} s {experiment}")
 
 
+def open_ended(work: Path, shared: Path, writer: Callable[[], Writer]) -> list[dict[str, Any]]:
+    """The open-ended part; what ``writer`` does not do any more is left out."""
+    from learning_open import SEEDS as SEEDS_OPEN  # noqa: PLC0415 - heavy
+    from learning_open import WAYS, OpenLab, conduct_open, drawn_by, summary  # noqa: PLC0415
+
+    from semfed_secure.demo.weights import prepare  # noqa: PLC0415
+    from semfed_secure.llm.embedding import load_embedder  # noqa: PLC0415
+
+    embedder = load_embedder(str(prepare(("all-minilm-l6-v2",), report=_say)["all-minilm-l6-v2"]))
+    found = {}
+    for seed, way in product(SEEDS_OPEN, WAYS):
+        with suppress(NotYetError):
+            found[way, seed] = conduct_open(OpenLab(shared, seed, way, work, writer), embedder)
+            _say(f"medical, seed {seed}, {way}")
+    return summary(found, {seed: drawn_by(shared, seed) for seed in SEEDS_OPEN}, embedder)
+
+
+@cache
+def _smollm() -> Writer:
+    from learning_open import Writer  # noqa: PLC0415 - heavy
+
+    from semfed_secure.demo.weights import prepare  # noqa: PLC0415
+
+    return Writer(prepare(("smollm2-135m",), report=_say)["smollm2-135m"])
+
+
+def _nobody() -> NoReturn:
+    raise NotYetError
+
+
 def document(experiments: Sequence[Experiment], tasks: dict[str, Task], work: Path, *, fast: bool) -> dict[str, Any]:
     """Everything that is finished."""
     found = gather(experiments, tasks, work)
@@ -120,7 +153,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=Path("learning-run"), help="where units of work are kept")
     parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--shared", type=Path, help="a directory with `bank/` (BANKING77), for the task `intents`")
+    parser.add_argument(
+        "--shared", type=Path, help="a directory with `bank/` and `hospital/`, for intents and open answers"
+    )
     parser.add_argument("--device", default="cpu", help="where tensors lie, as PyTorch names it")
     parser.add_argument("--report", action="store_true", help="do nothing; write what was found so far")
     parser.add_argument("--fast", action="store_true", help="a small run of cut models, whose figures say nothing")
@@ -136,6 +171,8 @@ def main() -> None:
     if not arguments.report:
         run(experiments, tasks, work, Models(work, arguments.device, fast=fast), fast=fast)
     found = document(experiments, tasks, work, fast=fast)
+    if arguments.shared and not fast:
+        found["medical"] = open_ended(work, arguments.shared, _nobody if arguments.report else _smollm)
     if arguments.json:
         print(json.dumps(found, ensure_ascii=False))
     if arguments.report:

@@ -68,6 +68,7 @@ def tables(document: Document) -> dict[str, str]:
         ),
         "rounds": _rounds([one for one in groups if one["rounds"] > 1 and "arms" in one]),
         "support": _support([one for one in groups if _is_roster(one) and one["weak"] < 2 and one["clients"] == 5]),
+        "open": _open(document.get("medical", [])),
         "cost": _cost(document),
     }
 
@@ -197,6 +198,19 @@ def _support(groups: Sequence[Document]) -> str:
         each = ", ".join(f"{share:g}: {100 * right:.0f} % of {count}" for share, right, count in support["by_support"])
         rows.append([_where(one), f"{support['expected_error']:.3f}", f"{support['auroc']:.3f}", each])
     return _markdown(["weak client", "expected error", "area under the curve", "right, by support"], rows)
+
+
+def _open(medical: Sequence[Document]) -> str:
+    rows = []
+    for row in medical:
+        for who in ("weak", "strong"):
+            one = row[who]
+            scores = [f"{one[name]:.3f}" for name in ("own_bits", "other_bits", "similarity")]
+            rows.append(
+                [WAYS[row["way"]], row["arm"], who, len(row["seeds"]), *scores, _interval(one["fewer_bits_than_alone"])]
+            )
+    head = ["weak client", "arm", "site", "seeds", "own questions, bits per byte", "others' questions", "similarity"]
+    return _markdown([*head, "hundredths of a bit fewer than alone"], rows)
 
 
 def _cost(document: Document) -> str:
