@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from semfed_secure.errors import ConfigurationError
-from semfed_secure.server.sharding import LOSSES, lost
+from semfed_secure.server.workers import LOSSES, lost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

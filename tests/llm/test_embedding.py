@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel
 
-from semfed_secure.errors import ConfigurationError
+from semfed_secure.errors import ConfigurationError, IntegrityError
 from semfed_secure.llm.embedding import SentenceEmbedder, describe_embedder, load_embedder
 from semfed_secure.llm.files import directory_digest
 from tests.llm import tiny
@@ -82,6 +83,23 @@ def test_vectors_have_length_one_and_equal_texts_are_equal(embedder: SentenceEmb
     assert np.array_equal(vectors[0], vectors[3])
     assert not np.allclose(vectors[0], vectors[1], atol=1e-3)
     np.testing.assert_allclose(embedder.embed(TEXTS[1:2])[0], vectors[1], atol=1e-5)
+
+
+def test_an_embedder_in_another_process_is_loaded_from_the_same_files(
+    embedder: SentenceEmbedder, directory: Path, tmp_path: Path
+) -> None:
+    """What goes there names the files and their digest; the vectors are the same, and other weights are SF521."""
+    sent = pickle.dumps(embedder)
+    assert len(sent) < 1000
+    there = pickle.loads(sent)
+    assert there is not embedder
+    assert there.embed(TEXTS).tobytes() == embedder.embed(TEXTS).tobytes()
+    shutil.copytree(directory, tmp_path / "moved")
+    moved = pickle.dumps(load_embedder(str(tmp_path / "moved")))
+    (tmp_path / "moved" / "more.json").write_text("{}")
+    with pytest.raises(IntegrityError) as caught:
+        pickle.loads(moved)
+    assert caught.value.code == "SF521"
 
 
 def test_no_texts_have_no_vectors(embedder: SentenceEmbedder) -> None:

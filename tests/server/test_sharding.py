@@ -18,7 +18,8 @@ from semfed_secure.consensus import Vocabulary, evaluate, round_report
 from semfed_secure.consensus.sharding import InTurn
 from semfed_secure.errors import ConsensusError, IntegrityError
 from semfed_secure.server.config import ShardingSection
-from semfed_secure.server.sharding import BATCH, Processes, RoundRunner, Sharding
+from semfed_secure.server.sharding import BATCH, RoundRunner, Sharding
+from semfed_secure.server.workers import Processes
 from tests.consensus.evidence import NONCE, rule
 from tests.server.sharding_tasks import KillingEmbedder, always_killed, killed_on, refuse, who
 
