@@ -91,8 +91,8 @@ _PHRASES: dict[EventType, tuple[str, str]] = {
     EventType.BUNDLE_ADMITTED: ("admitted the contribution of {peer}", "did not admit the contribution of {peer}"),
     EventType.BUNDLE_REJECTED: ("rejected a contribution of {peer}", "rejected a contribution of {peer}"),
     EventType.BUNDLE_DELETED: (
-        "deleted its copy of the {kind} that was answered more than {keep_days} days after it was made",
-        "could not delete its copy of a {kind}",
+        "deleted its copy of the {kind} that it had sent, which it may keep for {keep_days} days",
+        "could not delete its copy of a {kind} that it had sent",
     ),
     EventType.RECEIPT_RECEIVED: (
         "was told by {peer} that its contribution is {outcome}",

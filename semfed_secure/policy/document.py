@@ -184,7 +184,7 @@ class ApprovalLimits(Section):
 
 
 class RetentionLimits(Section):
-    """How long things are kept; handed to the caller as obligations of every permit."""
+    """How long things are kept: obligations of every permit, which `semfed audit prune` and an opened site keep to."""
 
     audit_days: Count | None = limit(Rule.AT_LEAST, "days that audit entries are kept")
     bundle_days: Count | None = limit(Rule.AT_MOST, "days that released bundles are kept")
