@@ -172,7 +172,7 @@ def _fit(
         model.fit_labels(
             [text for text, _ in chosen],
             [result.label or "" for _, result in chosen],
-            candidates=collected.round.prompts.all_candidates,
+            candidates=collected.round.labels,
             directory=directory,
             progress=lambda done, total: site.on_step(f"learn 4: {done}/{total}"),
         )

@@ -109,6 +109,14 @@ class VerifiedRound(_Verified):
     roster: Roster
     recipient: SealingKey
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What a model learns to choose from: the labels of all prompts, but of proposed candidates none.
+
+        Those are texts of one prompt each, and no wrong answers to the others.
+        """
+        return () if self.manifest.candidates_from is not None else self.prompts.all_candidates
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifiedReceipt(Receipt):

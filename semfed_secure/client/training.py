@@ -133,7 +133,7 @@ def _train(site: Site, engine: Engine, round_: VerifiedRound, records: Iterable[
         site.on_step("train 4")
         # 5. training
         with engine.trying():
-            adapter = _fit(site, ready, run, bounded, round_.prompts.all_candidates)
+            adapter = _fit(site, ready, run, bounded, round_.labels)
         site.on_step("train 5")
         # 6. one transaction
         outcome = _conclude(site, run, adapter)

@@ -55,6 +55,12 @@ class Meaning(TableModel):
     Without an answer of its own it likes what begins as the truth does.
     """
 
+    taught: tuple[str, ...] | None = None
+
+    def fit_labels(self, prompts: Sequence[str], labels: Sequence[str], *, candidates: Any, **where: Any) -> None:
+        self.taught = tuple(candidates)
+        super().fit_labels(prompts, labels, candidates=candidates, **where)
+
     def score(self, prompts: Sequence[str], candidates: Sequence[str]) -> NDArray[np.float32]:
         own = [(answer or "true").split()[0] for answer in self.answer(prompts, max_new_tokens=8)]
         rows = [[0.0 if candidate.startswith(word) else -1.0 for candidate in candidates] for word in own]
@@ -140,13 +146,14 @@ def test_everybody_votes_on_what_some_proposed_and_a_poisoned_candidate_gains_on
         with site(founded, member) as client, client.join(VOTED) as joined:
             joined.contribute()
     for member in founded.members:
-        with site(founded, member) as client, client.join(VOTED) as joined:
+        model = Meaning()
+        with site(founded, member, model=model) as client, client.join(VOTED) as joined:
             consensus = joined.wait_for_consensus()
             results = consensus.consensus.results
             assert [result.label.split()[:2] for result in results] == [["true", str(n)] for n in range(5)]
             assert {result.support_ppm for result in results} == {750_000}
             outcome = joined.learn(consensus)
-            assert (outcome.labels, outcome.kept) == (5, True)
+            assert (outcome.labels, outcome.kept, model.taught) == (5, True, ())  # texts, no choice among all of them
             prompts = [prompt.text for prompt in joined.prompts.prompts]
             learned = client._engine.ready().model.answer(prompts, max_new_tokens=8)
             assert learned == [result.label for result in results]
