@@ -116,16 +116,15 @@ def document(experiments: Sequence[Experiment], tasks: dict[str, Task], work: Pa
     """Everything that is finished."""
     found = gather(experiments, tasks, work)
     first = next(iter(tasks.values()))
-    sizes = {"a site's round of votes, all requests": 0} | round_bytes(first, divide(first, 1).asked[0])
-    sizes["a site's round of votes, all requests"] = sum(sizes.values())
+    carried = round_bytes(first, divide(first, 1).asked[0])
+    sizes = {f"a site's round of votes, {name}": size for name, size in carried.items()}
+    sizes["a site's round of votes, everything"] = sum(carried.values())
     for family in ("smollm", "gemma"):
-        adapter = next(iter(sorted(work.glob(f"*/seed-*/1-{family}-strong.safetensors"))), None)
-        adapter = adapter or next(iter(sorted(work.glob(f"*/seed-*/*-{family}-strong.safetensors"))), None)
-        if adapter is not None:
+        for adapter in sorted(work.glob(f"*/seed-*/?-{family}-strong.safetensors"))[:1]:
             sizes[f"adapter of {family}, one way"] = adapter.stat().st_size
     return {
         "schema": 1,
-        "command": " ".join(["python", "benchmarks/learning.py", *(["--fast"] if fast else [])]),
+        "command": f"python benchmarks/learning.py {'--fast' if fast else '--shared shared/data'}",
         "versions": {"semfed-secure": __version__, "python": sys.version.partition(" ")[0]}
         | {name: version(name) for name in PACKAGES},
         "cores": os.cpu_count(),
@@ -163,6 +162,8 @@ def main() -> None:
     arguments = parser.parse_args()
     os.environ.update({"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "TQDM_DISABLE": "1"})
     work, fast = arguments.work.resolve(), arguments.fast
+    if fast and arguments.report:
+        parser.error("figures of --fast are not reported")
     work.mkdir(parents=True, exist_ok=True)
     planned = list(fast_order() if fast else order(arguments.seeds))
     experiments = [one for one in planned if one.task != "intents" or arguments.shared]

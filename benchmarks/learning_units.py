@@ -11,6 +11,7 @@ import hashlib
 import json
 import time
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -208,4 +209,10 @@ def once(path: Path, make: Callable[[], Document]) -> Document:
         beside = path.with_suffix(".json-part")
         beside.write_text(json.dumps(made | {"seconds": seconds}, separators=(",", ":")), encoding="utf-8")
         beside.replace(path)
+    return _read(path)
+
+
+@cache
+def _read(path: Path) -> Document:
+    """A unit of work, which never changes."""
     return dict(json.loads(path.read_text(encoding="utf-8")))
