@@ -112,17 +112,29 @@ def form_consensus(
     report = round_report(evidence, outcomes, weights, rule=rule, members=members, prompt_ids=prompt_ids, runner=runner)
     times.append(clock.now())
     spent = [(after - before).total_seconds() for before, after in pairwise(times)]
-    consensus = Consensus(
-        manifest_digest=terms.manifest.digest,
-        round_id=terms.manifest.round_id,
+    consensus = _signable(terms.manifest, results, batch, root, len(ordered), rejections, log_checkpoint)
+    return Formed(consensus, report, dict(zip(("embed", "consensus", "influence"), spent, strict=True)))
+
+
+def _signable(
+    manifest: RoundManifest,
+    results: tuple[PromptResult, ...],
+    batch: Digest,
+    root: Digest,
+    admitted: int,
+    rejections: Mapping[str, int],
+    log_checkpoint: str,
+) -> Consensus:
+    return Consensus(
+        manifest_digest=manifest.digest,
+        round_id=manifest.round_id,
         results=results,
         batch_root=batch,
         commitments_root=root,
-        admitted_count=len(ordered),
+        admitted_count=admitted,
         rejections=tuple(sorted(rejections.items())),
         log_checkpoint=log_checkpoint,
     )
-    return Formed(consensus, report, dict(zip(("embed", "consensus", "influence"), spent, strict=True)))
 
 
 def _payloads(ballots: Sequence[Ballot], terms: RoundTerms) -> list[Payload]:

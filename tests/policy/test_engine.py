@@ -69,29 +69,6 @@ def test_monotone_in_grants(facts: Facts, data: st.DataObject) -> None:
     assert RANK[ask(facts, grants=fewer).outcome] <= RANK[ask(facts).outcome]
 
 
-OTHER = "sha256:" + "0" * 64
-
-
-@pytest.mark.parametrize(
-    ("digest", "proposed_for", "permitted"),
-    [
-        (samples.PROMPTS, None, True),
-        (samples.PROMPTS, OTHER, True),
-        (OTHER, None, False),
-        (OTHER, samples.PROMPTS, False),
-        (OTHER, samples.KEY, True),
-        (OTHER, 7, False),
-    ],
-)
-def test_proposed_candidates_are_granted_with_the_set_or_beforehand(
-    digest: str, proposed_for: Any, permitted: bool
-) -> None:
-    """Prompts that are granted as they stand are not granted with candidates that nobody has seen."""
-    grants = GRANTS.model_copy(update={"proposed_candidates": frozenset({samples.KEY})})
-    facts = samples.change("prompts", digest=digest, proposed_for=proposed_for)
-    assert ("PRM-001" not in ask(facts, grants=grants).codes) is permitted
-
-
 @given(samples.facts(), samples.values_of("privacy.max_epsilon"))
 def test_monotone_in_budgets(facts: Facts, epsilon: Decimal) -> None:
     """A lower budget in any period never moves a decision towards permit."""
