@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from semfed_secure.consensus.outcome import FLOOR_PPM, MAX_WEIGHT_PPM, PPM, BoolArray, Evidence, IntArray
+from semfed_secure.consensus.outcome import (
+    FLOOR_PPM,
+    MAX_WEIGHT_PPM,
+    MIN_WEIGHT_PPM,
+    PPM,
+    BoolArray,
+    Evidence,
+    IntArray,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,8 +81,10 @@ def right_share(right_ppm: IntArray, seen_ppm: IntArray) -> IntArray:
     return share
 
 
-def anchored_weights(share: IntArray) -> tuple[IntArray, BoolArray]:
+def anchored_weights(share: IntArray, independence: IntArray) -> tuple[IntArray, BoolArray]:
     """Weights by the square of ``share``, the heaviest `MAX_WEIGHT_PPM`, and whose weight the cap took part of.
+
+    Of that weight those that are wrong together keep their ``independence``, at least a half.
 
     Every weight lies in ``[FLOOR_PPM, MAX_WEIGHT_PPM]``; no client has more than a third of the sum, or half of it
     where there are three or four clients. One or two clients count alike.
@@ -83,7 +93,8 @@ def anchored_weights(share: IntArray) -> tuple[IntArray, BoolArray]:
     if clients < _FEWEST_CLIENTS:
         return np.full(clients, MAX_WEIGHT_PPM, np.int64), np.zeros(clients, bool)
     square = share * share
-    weights = np.maximum(square * MAX_WEIGHT_PPM // max(int(square.max()), 1), FLOOR_PPM)
+    earned = np.maximum(square * MAX_WEIGHT_PPM // max(int(square.max()), 1), FLOOR_PPM)
+    weights = np.maximum(earned * np.maximum(independence, MIN_WEIGHT_PPM) // PPM, FLOOR_PPM)
     cap = _cap(weights, 3 if clients >= _FEWEST_CLIENTS_FOR_A_THIRD else 2)
     capped: IntArray = np.minimum(weights, cap)
     scaled: IntArray = -(-capped * MAX_WEIGHT_PPM // int(capped.max()))  # rounded up, so that the cap still holds

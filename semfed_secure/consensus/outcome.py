@@ -122,23 +122,36 @@ def status_of(*, answered: IntArray, support_ppm: IntArray, margin_ppm: IntArray
 
 
 def tolerance(
-    winner_count: IntArray, rival_count: IntArray, *, lead: IntArray, weights: IntArray, rule: ConsensusRule
+    winner_count: IntArray,
+    rival_count: IntArray,
+    *,
+    top: IntArray,
+    rival: IntArray,
+    weights: IntArray,
+    rule: ConsensusRule,
 ) -> IntArray:
     """How many clients could change their answers at will, and the winner would still win.
 
-    Under ``equal`` and ``anchored`` an answer moves no weight, but that of a gold prompt, which is certified nothing:
-    ``f`` liars take at most twice their weight from the lead, and the result is the largest ``f`` for which twice the
-    ``f`` heaviest clients weigh less than the lead; with equal weights that is ``floor((a - b - 1) / 2)``.
+    Under ``equal`` an answer moves no weight: ``f`` liars take at most twice their weight from the lead, and the
+    result is the largest ``f`` for which twice the ``f`` heaviest clients weigh less than the lead; with ``a`` against
+    ``b`` clients that is ``floor((a - b - 1) / 2)``.
 
     Under ``agreement`` answers move weights inside ``[low, high]``: the liars leave the winner at least
     ``(a - f) * low`` and give no rival more than ``(b + f) * high``, and the first must be greater.
+
+    Under ``anchored`` an answer to this prompt moves no weight to less than half or more than double of what it is, cap
+    and scale included: half of what the liars leave the winner must be more than twice the rival with them. An answer
+    to a gold prompt moves more, and is certified nothing by `evaluate`.
     """
     if rule.weights == "agreement":
         spare = winner_count * MIN_WEIGHT_PPM - rival_count * MAX_WEIGHT_PPM
         by_count: IntArray = np.maximum((spare - 1) // (MIN_WEIGHT_PPM + MAX_WEIGHT_PPM), 0)
         return by_count
-    taken = 2 * np.cumsum(np.sort(weights)[::-1])
-    return np.searchsorted(taken, lead, side="left").astype(np.int64)
+    heaviest = np.cumsum(np.sort(weights)[::-1])
+    if rule.weights == "anchored":
+        rounding = 10 * len(weights)
+        return np.searchsorted(5 * heaviest, top - 4 * rival - rounding, side="left").astype(np.int64)
+    return np.searchsorted(2 * heaviest, top - rival, side="left").astype(np.int64)
 
 
 def tie_key(nonce: bytes, prompt_id: str, label: bytes) -> bytes:

@@ -210,7 +210,8 @@ def text_consensus(evidence: TextAnswers, weights: IntArray, *, rule: ConsensusR
         certified_tolerance=tolerance(
             _column(poll.winner_count for poll in polls),
             _column(poll.rival_count for poll in polls),
-            lead=_column(poll.top - poll.rival for poll in polls),
+            top=_column(poll.top for poll in polls),
+            rival=_column(poll.rival for poll in polls),
             weights=weights,
             rule=rule,
         ),

@@ -137,7 +137,9 @@ def _block(
         label=np.where(status == Status.AGREED, winner, ABSTAIN),
         support_ppm=support_ppm,
         margin_ppm=margin_ppm,
-        certified_tolerance=tolerance(members.sum(axis=0), rival_count, lead=top - rival, weights=weights, rule=rule),
+        certified_tolerance=tolerance(
+            members.sum(axis=0), rival_count, top=top, rival=rival, weights=weights, rule=rule
+        ),
         members=members,
         core=members,
     )

@@ -34,7 +34,7 @@ class ClientWeights:
     Attributes:
         weight_ppm: The weight the rule uses.
         observed_ppm: The weight ``agreement`` would give, reported also where another mode is in force.
-        anchored_ppm: The weight ``anchored`` would give; all alike without gold prompts, now and before.
+        anchored_ppm: The weight ``anchored`` would give; full without gold prompts.
         capped: Whose anchored weight was cut to its share of the whole, bool.
         behaviour_ppm: As ``observed_ppm``, by this round alone: what later rounds remember.
         agreement_ppm: Median agreement with the other clients, shrunk to the round's typical value.
@@ -67,7 +67,8 @@ def client_weights(
 
     Args:
         evidence: The answers of the round.
-        mode: ``equal`` only observes; ``agreement`` weighs by behaviour; ``anchored`` by gold prompts alone.
+        mode: ``equal`` only observes; ``agreement`` weighs by behaviour; ``anchored`` by gold prompts, and of that
+            weight takes up to a half of those that are wrong together.
         anchors: How the clients fared on the gold prompts.
         past: How they fared in earlier rounds.
     """
@@ -75,7 +76,7 @@ def client_weights(
     behaviour, agreement, wrong_together = _behaviour(evidence)
     before = past or past_of((), [""] * clients)
     observed = remembered(behaviour, before)
-    anchored, capped = _anchored(anchors, before, clients)
+    anchored, capped = _anchored(evidence, anchors, before)
     full = np.full(clients, MAX_WEIGHT_PPM, np.int64)
     collusion = wrong_together.max(axis=1, initial=0)
     return ClientWeights(
@@ -92,11 +93,16 @@ def client_weights(
     )
 
 
-def _anchored(anchors: AnchorCounts | None, before: Past, clients: int) -> tuple[IntArray, BoolArray]:
-    nothing = np.zeros(clients, np.int64)
-    right, seen = (nothing, nothing) if anchors is None else (anchors.right * PPM, anchors.seen * PPM)
+def _anchored(evidence: Evidence, anchors: AnchorCounts | None, before: Past) -> tuple[IntArray, BoolArray]:
+    clients = len(evidence.answers)
+    full = np.full(clients, MAX_WEIGHT_PPM, np.int64)
+    if anchors is None or clients < _FEWEST_CLIENTS:
+        return full, np.zeros(clients, bool)
+    right, seen = anchors.right * PPM, anchors.seen * PPM
     alone, together = right_share(right, seen), right_share(right + before.right_ppm, seen + before.seen_ppm)
-    return anchored_weights(np.minimum(alone, together))
+    share = np.minimum(alone, together)
+    by_gold, _ = anchored_weights(share, full)
+    return anchored_weights(share, _independence(_wrong_together(evidence, by_gold)))
 
 
 def _behaviour(evidence: Evidence) -> tuple[IntArray, IntArray, IntArray]:
@@ -107,17 +113,24 @@ def _behaviour(evidence: Evidence) -> tuple[IntArray, IntArray, IntArray]:
         full = np.full(clients, MAX_WEIGHT_PPM, np.int64)
         return full, full, np.zeros((clients, clients), np.int64)
     pairs = _pair_shares(_both(present), evidence.agreements(), _PSEUDO_COUNTS)
-    agreement = np.array([_median(np.delete(row, client)) for client, row in enumerate(pairs)], np.int64)
+    agreement = _medians(pairs)
     typical = max(_median(agreement), 1)
+    wrong_together = _wrong_together(evidence, agreement)
+    standing = np.clip(agreement * PPM // typical, MIN_WEIGHT_PPM, MAX_WEIGHT_PPM)
+    behaviour = np.clip(standing * _independence(wrong_together) // PPM, MIN_WEIGHT_PPM, MAX_WEIGHT_PPM)
+    return behaviour, agreement, wrong_together
+
+
+def _wrong_together(evidence: Evidence, standing: IntArray) -> IntArray:
+    """By pair, how much more often than usual the two give one answer that the others, so weighed, outweigh."""
+    pairs = _pair_shares(_both(evidence.answers >= 0), evidence.agreements(), _PSEUDO_COUNTS)
     # To find out who is wrong, those that agree more than is usual are first taken for one another's copies.
-    independence = _independence(_excess(pairs, typical))
+    independence = _independence(_excess(pairs, _median(_medians(pairs))))
     for _ in range(_PASSES):
-        wrong = evidence.outweighed(agreement * independence // PPM) & present
+        wrong = evidence.outweighed(standing * independence // PPM)
         wrong_together = _unusual(_both(wrong), evidence.agreements(wrong))
         independence = _independence(wrong_together)
-    standing = np.clip(agreement * PPM // typical, MIN_WEIGHT_PPM, MAX_WEIGHT_PPM)
-    behaviour = np.clip(standing * independence // PPM, MIN_WEIGHT_PPM, MAX_WEIGHT_PPM)
-    return behaviour, agreement, wrong_together
+    return wrong_together
 
 
 def _both(marked: BoolArray) -> IntArray:
@@ -131,6 +144,10 @@ def _pair_shares(shared: IntArray, same: IntArray, pseudo_counts: int) -> IntArr
     pooled = int(same[apart].sum()) * PPM // max(int(shared[apart].sum()), 1)
     pairs: IntArray = (same * PPM + pseudo_counts * pooled) // (shared + pseudo_counts)
     return pairs
+
+
+def _medians(pairs: IntArray) -> IntArray:
+    return np.array([_median(np.delete(row, client)) for client, row in enumerate(pairs)], np.int64)
 
 
 def _median(values: IntArray) -> int:

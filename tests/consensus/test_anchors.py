@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semfed_secure.consensus import AnchorCounts, anchor_counts, client_weights
+from semfed_secure.consensus import AnchorCounts, anchor_counts, client_weights, evaluate
 from semfed_secure.consensus.anchors import anchored_weights, right_share
 from semfed_secure.consensus.outcome import FLOOR_PPM, MAX_WEIGHT_PPM, PPM
 from tests.consensus.evidence import rule, texts, votes
@@ -138,9 +138,59 @@ def test_liars_that_always_give_one_wrong_answer_end_at_the_floor(clients: int, 
 
 def test_anchored_weights_are_the_same_integers_everywhere() -> None:
     """Recorded once; any machine must give these."""
-    weights, capped = anchored_weights(np.array([900_000, 900_000, 750_000, 600_000, 300_000, 50_000], np.int64))
+    weights, capped = anchored_weights(
+        np.array([900_000, 900_000, 750_000, 600_000, 300_000, 50_000], np.int64), np.full(6, PPM)
+    )
     assert weights.tolist() == [1_000_000, 1_000_000, 694_444, 444_444, 111_111, 20_000]
     assert capped.tolist() == [False] * 6
-    weights, capped = anchored_weights(np.array([900_000, 100_000, 100_000, 100_000, 100_000], np.int64))
+    weights, capped = anchored_weights(
+        np.array([900_000, 100_000, 100_000, 100_000, 100_000], np.int64), np.full(5, PPM)
+    )
     assert weights.tolist() == [1_000_000, 500_000, 500_000, 500_000, 500_000]  # 40 000 and 20 000, scaled
     assert capped.tolist() == [True, False, False, False, False]
+
+
+def test_colluders_that_answer_gold_prompts_rightly_lose_half_of_their_weight() -> None:
+    """Four of ten give one wrong answer to one prompt in five, which gold prompts alone see little of."""
+    generator = np.random.default_rng(5)
+    truth = generator.integers(0, 7, 600)
+    rows = [np.where(generator.random(600) < 0.75, truth, generator.integers(0, 8, 600)) for _ in range(10)]
+    together = np.arange(600) >= 480
+    answers = np.stack([np.where(together & (client >= 6), (truth + 1) % 8, row) for client, row in enumerate(rows)])
+    evidence = votes(answers)
+    counts = anchor_counts(evidence, {prompt: int(truth[prompt]) for prompt in range(0, 600, 12)})
+    weights = client_weights(evidence, mode="anchored", anchors=counts)
+    label = evidence.consensus(weights.weight_ppm, rule=rule(weights="anchored")).label
+    assert (label == truth)[together].mean() > 0.85
+    blind, _ = anchored_weights(right_share(counts.right * PPM, counts.seen * PPM), np.full(10, PPM))
+    assert (weights.weight_ppm[6:] * 10 <= blind[6:] * 6).all()
+
+
+_ROUNDS = st.tuples(st.integers(3, 9), st.integers(4, 12)).flatmap(
+    lambda size: st.lists(
+        st.lists(st.integers(0, 2), min_size=size[1], max_size=size[1]), min_size=size[0], max_size=size[0]
+    )
+)
+
+
+@given(_ROUNDS, st.data())
+def test_certified_tolerance_holds_whatever_so_many_clients_answer_instead(rows: list[list[int]], data: object) -> None:
+    """Under each mode, that many clients change what they will, and the winner stays; of a gold prompt it is 0."""
+    answers, prompt = np.array(rows), len(rows[0]) - 1
+    gold = dict.fromkeys(range(prompt), 0)
+    mode = data.draw(st.sampled_from(["equal", "agreement", "anchored"]))
+
+    def label_of(votes_of: np.ndarray) -> tuple[int, list[int]]:
+        evidence = votes(votes_of, candidates=3)
+        anchors = anchor_counts(evidence, gold)
+        outcomes, _ = evaluate(evidence, rule(weights=mode), anchors=anchors)
+        return int(outcomes.label[prompt]), outcomes.certified_tolerance.tolist()
+
+    label, certified = label_of(answers)
+    if mode == "anchored":
+        assert not any(certified[:prompt])
+    liars = data.draw(st.permutations(range(len(answers))))[: certified[prompt]]
+    changed = answers.copy()
+    for liar in liars:
+        changed[liar, prompt] = data.draw(st.integers(-1, 2))
+    assert label_of(changed)[0] == label

@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 
 from semfed_secure.consensus import client_weights
 from semfed_secure.consensus.outcome import MAX_WEIGHT_PPM, MIN_WEIGHT_PPM
-from tests.consensus.evidence import planted, votes
+from tests.consensus.evidence import planted, texts, votes
 
 _ANSWERS = st.tuples(st.integers(1, 7), st.integers(1, 30)).flatmap(
     lambda size: hnp.arrays(np.int64, size, elements=st.integers(-1, 3))
@@ -63,12 +63,45 @@ def test_of_two_clients_nobody_is_the_outlier() -> None:
     assert client_weights(votes([[0] * 50, [1] * 50]), mode="agreement").weight_ppm.tolist() == [MAX_WEIGHT_PPM] * 2
 
 
-def test_colluders_are_reported_and_not_punished_for_it() -> None:
-    """Two that always say the same stand out by far more than six sigma; independent clients do not."""
-    weights = client_weights(planted(), mode="equal")
+def test_those_that_are_wrong_together_are_named_and_keep_half_of_their_weight() -> None:
+    """Two that always give one wrong answer stand out, each with the other; independent clients do not."""
+    weights = client_weights(planted(), mode="agreement")
     assert (weights.collusion_ppm[4:] > 400_000).all()
-    assert (weights.collusion_ppm[:4] == 0).all()
-    assert (weights.weight_ppm == MAX_WEIGHT_PPM).all()
+    assert weights.partner.tolist() == [-1] * 4 + [5, 4]
+    assert weights.weight_ppm[4:].tolist() == [MIN_WEIGHT_PPM] * 2
+    assert (weights.weight_ppm[:4] > 900_000).all()
+
+
+def test_to_be_right_together_is_no_offence() -> None:
+    """Two that are nearly always right agree more than any other pair, and keep their full weight."""
+    generator = np.random.default_rng(2)
+    truth = generator.integers(0, 8, 400)
+    rows = [
+        np.where(generator.random(400) < share, truth, generator.integers(0, 8, 400)) for share in (1, 1, *[0.5] * 6)
+    ]
+    weights = client_weights(votes(np.stack(rows)), mode="agreement")
+    assert not weights.collusion_ppm.any()
+    assert weights.weight_ppm[:2].tolist() == [MAX_WEIGHT_PPM] * 2
+
+
+def test_two_that_copy_each_other_are_found_by_their_errors() -> None:
+    """A mimic shares its victim's errors as nobody else does; both are named, since nobody can say who copied."""
+    generator = np.random.default_rng(4)
+    truth = generator.integers(0, 8, 400)
+    rows = [np.where(generator.random(400) < 0.7, truth, generator.integers(0, 8, 400)) for _ in range(7)]
+    weights = client_weights(votes(np.stack([*rows, rows[0]])), mode="agreement")
+    assert (weights.collusion_ppm > 0).tolist() == [True] + [False] * 6 + [True]
+
+
+def test_texts_are_weighed_by_meaning() -> None:
+    """Two wordings of one answer agree; two that give one far answer are wrong together."""
+    generator = np.random.default_rng(6)
+    angle = {"aa": 0.0, "ab": 0.2, "ba": 1.4, "bb": 1.6}
+    directions = {name: (np.cos(turn), np.sin(turn)) for name, turn in angle.items()}
+    honest = [[("aa", "ab")[one] for one in generator.integers(0, 2, 60)] for _ in range(4)]
+    far = [[("ba", "bb")[one] for one in generator.integers(0, 2, 60)] for _ in range(2)]
+    weights = client_weights(texts([*honest, *far], directions), mode="agreement")
+    assert weights.weight_ppm.tolist() == [MAX_WEIGHT_PPM] * 4 + [MIN_WEIGHT_PPM] * 2
 
 
 def test_clients_without_a_common_prompt_are_typical() -> None:
