@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     Interval = Sequence[float]
 
-_LEFT, _PANEL, _GAP, _ROW, _TOP = 190, 210, 34, 24, 62
+_LEFT, _PANEL, _GAP, _ROW, _TOP = 236, 210, 34, 24, 62
 _INK, _LINE, _BAR, _BAD = "#1c1c1c", "#b8b8b8", "#2b6ca3", "#b23b2a"
 WAYS = {
     "little": "10 % of the records",

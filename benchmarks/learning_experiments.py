@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 MAX_SCORE_DROP = float(ValidationSection.model_fields["max_score_drop"].default)
 WAYS = ("little", "small", "noise", "dp")
 FAMILIES = {"mixed": ("smollm", "gemma"), "same": ("smollm",)}
-CHECKED, ALONE, HALFWAY = " + check", ", labels only", ", halfway"
+CHECKED, ALONE, HALFWAY, LONGER = " + check", ", labels only", ", halfway", ", longer"
 
 
 class NotYetError(Exception):
@@ -73,7 +73,8 @@ class Experiment:
 
 FIRST = ("medoid", "ours", "ours + check", "without", "own", "random", "fedavg")
 SECOND = ("ours, halfway", "anchored", "anchored + check", "anchored, halfway")
-THIRD = ("ours, labels only", "agreement", "pooled", "best")
+THIRD = ("ours, longer", "ours, labels only")
+FOURTH = ("pooled", "agreement", "best")
 OTHERS = ("medoid", "ours", "ours + check", "ours, halfway", "without", "anchored", "anchored, halfway", "fedavg")
 
 
@@ -85,6 +86,7 @@ def order(seeds: int) -> Iterator[Experiment]:
     for seed in few:
         yield from _labels("icd", seed)
     yield from _core("icd", few, THIRD)
+    yield from _core("icd", few, FOURTH)
     for seed in few:
         yield Experiment("icd", seed, "mixed", 5, (), "", OTHERS)
         yield from (Experiment("icd", seed, "same", 5, (0,), way, OTHERS) for way in WAYS)
@@ -93,21 +95,23 @@ def order(seeds: int) -> Iterator[Experiment]:
         arms = ("medoid", "ours", "ours + check", "own", "fedavg")
         yield from (Experiment("icd", seed, "mixed", 5, (0,), way, arms, rounds=3) for way in ("little", "noise"))
     for task in ("merchants", "intents"):
-        yield from _core(task, few, FIRST + SECOND + THIRD)
+        yield from _core(task, few, FIRST + SECOND + THIRD + FOURTH)
         for seed in few:
             yield from _labels(task, seed)
     for seed in few:
         for clients in (3, 7):
             yield from (Experiment("icd", seed, "mixed", clients, (0,), way, OTHERS) for way in WAYS)
         yield from (Experiment("icd", seed, "mixed", 5, (0, 2), way, OTHERS) for way in ("little", "noise-map"))
-    yield from _core("icd", more, SECOND + THIRD)
+    yield from _core("icd", more, SECOND + THIRD + FOURTH)
     for seed in more:
         yield from _labels("icd", seed)
 
 
 def fast_order() -> Iterator[Experiment]:
     """Something of everything."""
-    yield from (Experiment("merchants", 1, "mixed", 3, (0,), way, FIRST + SECOND + THIRD) for way in ("little", "dp"))
+    yield from (
+        Experiment("merchants", 1, "mixed", 3, (0,), way, FIRST + SECOND + THIRD + FOURTH) for way in ("little", "dp")
+    )
     yield Experiment("merchants", 1, "mixed", 3, (0,), "noise", ("ours + check", "fedavg"), rounds=2)
     yield Experiment("merchants", 1, "mixed", 3, (0,), "small", ())
 
@@ -209,7 +213,7 @@ def _agreed(lab: Lab, experiment: Experiment, votes: Ints, number: int) -> tuple
 
 def _rule(arm: str) -> str:
     """Who chooses an arm's labels, whatever a site does with them."""
-    return arm.removesuffix(CHECKED).removesuffix(ALONE).removesuffix(HALFWAY)
+    return arm.removesuffix(CHECKED).partition(",")[0]
 
 
 def _learning(lab: Lab, experiment: Experiment, arm: str) -> Iterator[Bools]:
@@ -226,7 +230,7 @@ def _learning(lab: Lab, experiment: Experiment, arm: str) -> Iterator[Bools]:
             rows, right = asked[taught >= 0], taught[taught >= 0]
             if not arm.endswith(ALONE):
                 rows, right = _beside(lab, site, rows, right)
-            name, after = lab.learnt(site, rows, right, after=names[place])
+            name, after = lab.learnt(site, rows, right, after=names[place], more=arm.endswith(LONGER))
             if arm.endswith(HALFWAY):
                 name, after = lab.averaged(site.family, [name, lab.trained_on(site)[0]], [1, 1])
             if not arm.endswith(CHECKED) or _score(lab, after) >= _score(lab, answers[place]) - MAX_SCORE_DROP:

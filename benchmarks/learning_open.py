@@ -259,7 +259,7 @@ def summary(
         seeds = {seed: one for (other, seed), one in found.items() if other == way}
         for arm in (*BEFORE, *ARMS):
             row: Document = {"way": way, "arm": arm, "seeds": sorted(seeds)}
-            for who, sites in (("weak", [0]), ("strong", [1, 2, 3, 4])):
+            for who, sites in (("weak", [0]), ("strong", list(range(1, CLIENTS)))):
                 own, others, near = [], [], []
                 for seed, one in seeds.items():
                     for site in sites:

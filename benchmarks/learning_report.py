@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 Document = dict[str, Any]
 EXACT = (
-    "base", "local", "local only", "own", "random", "best", "medoid", "ours", "ours + check", "ours, halfway",
-    "ours, labels only", "without", "agreement", "anchored", "anchored + check", "anchored, halfway", "fedavg",
-    "fedavg twice", "pooled",
+    "base", "local", "local only", "own", "random", "best", "medoid", "ours", "ours + check", "ours, longer",
+    "ours, halfway", "ours, labels only", "without", "agreement", "anchored", "anchored + check", "anchored, halfway",
+    "fedavg", "fedavg twice", "pooled",
 )  # fmt: skip
 SHOWN = tuple(arm for arm in EXACT[3:] if arm not in {"best", "without", "fedavg", "pooled"})
-FEW = ("ours", "ours, halfway", "anchored", "medoid")
+FEW = ("ours", "ours, longer", "anchored", "medoid")
 
 
 def write(document: Document, root: Path) -> None:

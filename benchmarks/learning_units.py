@@ -112,16 +112,19 @@ class Lab:
             return site.name, self.trained(site)
         return self.learnt(site, *self.records(site))
 
-    def learnt(self, site: Site, rows: Ints, labels: Ints, *, after: str = "") -> tuple[str, Document]:
-        """Learning ``labels`` from the adapter ``after``, or from the site's own; its name and what it then answers."""
+    def learnt(self, site: Site, rows: Ints, labels: Ints, *, after: str = "", more: int = 0) -> tuple[str, Document]:
+        """Learning ``labels`` from the adapter ``after``, or from the site's own; its name and what it then answers.
+
+        ``more`` passes than the steps allow may be given.
+        """
         start = after or site.name
-        name = f"{site.name}-{_digest(start, rows.tolist(), labels.tolist())}"
+        name = f"{site.name}-{_digest(start, rows.tolist(), labels.tolist(), *([more] if more else []))}"
 
         def make() -> Document:
             learner = self._learner(site.family)
             learner.use(self._adapter(start))
             if len(rows):
-                learner.learn(rows, labels, passes=passes(self._steps.labels, len(rows)))
+                learner.learn(rows, labels, passes=passes(self._steps.labels, len(rows)) + more)
             learner.save(self._adapter(name))
             return self._answers(learner)
 
