@@ -43,10 +43,12 @@ _OPPOSITES = tuple(
     for first, second in (
         ("left", "right"),
         (
-            r"increas\w*|rais(?:e|es|ed|ing)|elevat\w*|high|higher|rises?|rising|upper|gain(?:s|ed)?|hyper\w{3,}",
-            r"decreas\w*|reduc\w*|diminish\w*|low|lower(?:s|ed|ing)?|falls?|falling|loss|drops?|hypo(?!thes)\w{3,}",
+            r"increas\w*|rais(?:e|es|ed|ing)|elevat\w*|high|higher|rises?|rising|hyper\w{3,}",
+            r"decreas\w*|reduc\w*|diminish\w*|low|lower(?:s|ed|ing)?|falls?|falling|drops?|hypo(?!thes)\w{3,}",
         ),
-        ("more|greater|above|over|exceed(?:s|ing)?|least|minimum", "less|fewer|below|under|most|maximum"),
+        ("upper", "lower"),
+        ("gain(?:s|ed)?", "loss|loses|lost"),
+        ("more|greater|above|over|exceed(?:s|ing)?|minimum", "less|fewer|below|under|maximum"),
         ("acute", "chronic"),
         ("benign", "malignant|malignancy|cancerous"),
         ("open", "closed?"),
@@ -125,7 +127,7 @@ def _sides(word: str) -> tuple[int, int]:
 
 def _plain(text: str) -> str:
     folded = normalise("".join(_digit(char) for char in text)).text.casefold().translate(_LOOK_ALIKE)
-    return folded.translate(_SIGNS)
+    return folded.translate(_SIGNS).replace("at least", "more").replace("at most", "less")
 
 
 def _digit(char: str) -> str:

@@ -65,6 +65,8 @@ acute pain                          | chronic pain
 a benign tumour                     | a malignant tumour
 before meals                        | after meals
 more than 5 mg                      | less than 5 mg
+at least 5 mg                       | at most 5 mg
+weight gain                         | weight loss
 potassium > 5                       | potassium < 5
 it isn\u00b4t broken                | it is broken
 recommended in pregnancy            | to be avoided in pregnancy
@@ -114,6 +116,8 @@ it doesn\u2019t help                | it doesn't help
 cannot be excluded                  | is possible
 sepsis                              | sepsis, not elsewhere classified
 hyperthyroidism                     | high thyroid hormone
+the more common form                | the most common form
+memory loss                         | memory fails at a higher age
 left knee and right knee            | right knee
 the pain may fall                   | the pain may fall in May
 """
