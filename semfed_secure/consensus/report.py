@@ -14,7 +14,7 @@ import numpy as np
 from semfed_secure.consensus.explaining import why
 from semfed_secure.consensus.outcome import MAX_WEIGHT_PPM, PPM, BoolArray, Evidence, IntArray, Outcomes, Status
 from semfed_secure.consensus.sharding import HERE, ShardRunner
-from semfed_secure.consensus.weights import ClientWeights, WeightMode, client_weights
+from semfed_secure.consensus.weights import ClientWeights, WeightMode, client_weights, weights_in_force
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -226,12 +226,12 @@ def _weights_without(evidence: Evidence, weights: ClientWeights, rule: Consensus
     if rule.weights == "equal":
         return [np.full(clients - 1, MAX_WEIGHT_PPM, np.int64)] * clients
     return [
-        client_weights(
+        weights_in_force(
             evidence.without(row),
             mode=rule.weights,
             anchors=None if anchors is None else anchors.without(row),
             past=None if past is None else past.without(row),
-        ).weight_ppm
+        )
         for row in range(clients)
     ]
 

@@ -73,10 +73,11 @@ def client_weights(
         past: How they fared in earlier rounds.
     """
     clients = len(evidence.answers)
-    behaviour, agreement, wrong_together = _behaviour(evidence)
-    before = past or past_of((), [""] * clients)
+    pairs = _pairs(evidence)
+    behaviour, agreement, wrong_together = _behaviour(evidence, pairs)
+    before = past or _nothing(clients)
     observed = remembered(behaviour, before)
-    anchored, capped = _anchored(evidence, anchors, before)
+    anchored, capped = _anchored(evidence, pairs, anchors, before)
     full = np.full(clients, MAX_WEIGHT_PPM, np.int64)
     collusion = wrong_together.max(axis=1, initial=0)
     return ClientWeights(
@@ -93,7 +94,25 @@ def client_weights(
     )
 
 
-def _anchored(evidence: Evidence, anchors: AnchorCounts | None, before: Past) -> tuple[IntArray, BoolArray]:
+def weights_in_force(
+    evidence: Evidence, *, mode: WeightMode, anchors: AnchorCounts | None, past: Past | None
+) -> IntArray:
+    """``weight_ppm`` of `client_weights`, without the work of the other modes."""
+    before = past or _nothing(len(evidence.answers))
+    if mode == "agreement":
+        return remembered(_behaviour(evidence, _pairs(evidence))[0], before)
+    if mode == "anchored":
+        return _anchored(evidence, _pairs(evidence), anchors, before)[0]
+    return np.full(len(evidence.answers), MAX_WEIGHT_PPM, np.int64)
+
+
+def _nothing(clients: int) -> Past:
+    return past_of((), [""] * clients)
+
+
+def _anchored(
+    evidence: Evidence, pairs: IntArray, anchors: AnchorCounts | None, before: Past
+) -> tuple[IntArray, BoolArray]:
     clients = len(evidence.answers)
     full = np.full(clients, MAX_WEIGHT_PPM, np.int64)
     if anchors is None or clients < _FEWEST_CLIENTS:
@@ -102,28 +121,25 @@ def _anchored(evidence: Evidence, anchors: AnchorCounts | None, before: Past) ->
     alone, together = right_share(right, seen), right_share(right + before.right_ppm, seen + before.seen_ppm)
     share = np.minimum(alone, together)
     by_gold, _ = anchored_weights(share, full)
-    return anchored_weights(share, _independence(_wrong_together(evidence, by_gold)))
+    return anchored_weights(share, _independence(_wrong_together(evidence, pairs, by_gold)))
 
 
-def _behaviour(evidence: Evidence) -> tuple[IntArray, IntArray, IntArray]:
+def _behaviour(evidence: Evidence, pairs: IntArray) -> tuple[IntArray, IntArray, IntArray]:
     """Weight by behaviour, median agreement, and by pair how much more often than usual the two are wrong together."""
-    present = evidence.answers >= 0
-    clients = len(present)
+    clients = len(pairs)
     if clients < _FEWEST_CLIENTS:
         full = np.full(clients, MAX_WEIGHT_PPM, np.int64)
         return full, full, np.zeros((clients, clients), np.int64)
-    pairs = _pair_shares(_both(present), evidence.agreements(), _PSEUDO_COUNTS)
     agreement = _medians(pairs)
     typical = max(_median(agreement), 1)
-    wrong_together = _wrong_together(evidence, agreement)
+    wrong_together = _wrong_together(evidence, pairs, agreement)
     standing = np.clip(agreement * PPM // typical, MIN_WEIGHT_PPM, MAX_WEIGHT_PPM)
     behaviour = np.clip(standing * _independence(wrong_together) // PPM, MIN_WEIGHT_PPM, MAX_WEIGHT_PPM)
     return behaviour, agreement, wrong_together
 
 
-def _wrong_together(evidence: Evidence, standing: IntArray) -> IntArray:
+def _wrong_together(evidence: Evidence, pairs: IntArray, standing: IntArray) -> IntArray:
     """By pair, how much more often than usual the two give one answer that the others, so weighed, outweigh."""
-    pairs = _pair_shares(_both(evidence.answers >= 0), evidence.agreements(), _PSEUDO_COUNTS)
     # To find out who is wrong, those that agree more than is usual are first taken for one another's copies.
     independence = _independence(_excess(pairs, _median(_medians(pairs))))
     for _ in range(_PASSES):
@@ -131,6 +147,11 @@ def _wrong_together(evidence: Evidence, standing: IntArray) -> IntArray:
         wrong_together = _unusual(_both(wrong), evidence.agreements(wrong))
         independence = _independence(wrong_together)
     return wrong_together
+
+
+def _pairs(evidence: Evidence) -> IntArray:
+    """By pair, the share of prompts on which the two agree."""
+    return _pair_shares(_both(evidence.answers >= 0), evidence.agreements(), _PSEUDO_COUNTS)
 
 
 def _both(marked: BoolArray) -> IntArray:

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from semfed_secure.consensus import client_weights
+from semfed_secure.consensus import anchor_counts, client_weights
 from semfed_secure.consensus.outcome import MAX_WEIGHT_PPM, MIN_WEIGHT_PPM
+from semfed_secure.consensus.weights import WeightMode, weights_in_force
 from tests.consensus.evidence import planted, texts, votes
 
 _ANSWERS = st.tuples(st.integers(1, 7), st.integers(1, 30)).flatmap(
@@ -91,6 +92,16 @@ def test_two_that_copy_each_other_are_found_by_their_errors() -> None:
     rows = [np.where(generator.random(400) < 0.7, truth, generator.integers(0, 8, 400)) for _ in range(7)]
     weights = client_weights(votes(np.stack([*rows, rows[0]])), mode="agreement")
     assert (weights.collusion_ppm > 0).tolist() == [True] + [False] * 6 + [True]
+
+
+@given(_ANSWERS, st.sampled_from(["equal", "agreement", "anchored"]))
+def test_the_weights_in_force_are_those_of_the_full_account(answers: np.ndarray, mode: WeightMode) -> None:
+    """The short way, which influence takes for each client, gives the same integers."""
+    evidence = votes(answers)
+    anchors = anchor_counts(evidence, {0: 1})
+    account = client_weights(evidence, mode=mode, anchors=anchors)
+    in_force = weights_in_force(evidence, mode=mode, anchors=anchors, past=None)
+    assert in_force.tolist() == account.weight_ppm.tolist()
 
 
 def test_texts_are_weighed_by_meaning() -> None:
