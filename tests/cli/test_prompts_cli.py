@@ -69,7 +69,7 @@ def test_a_review_and_a_decision(desk: Desk) -> None:
     code, report = desk.run("review", str(encoded))
     assert (code, report["prompt_set"]["digest"]) == (0, f"sha256:{PROMPTS.digest.hex()}")
     near = {row["id"]: row["nearest"]["words"] for row in report["prompts"]}
-    assert near["p0"] == {"value": 1.0, "record_line": 1, "records_near": 7}
+    assert near["p0"] == {"value": 1.0, "record_line": 1, "records_near": 7, "candidate": None}
     lines = desk.prompts("triage", [prompt.text for prompt in PROMPTS.prompts])
     labels = [part for label in CANDIDATES for part in ("--candidate", label)]
     assert desk.run("review", lines, *labels)[1]["prompt_set"]["digest"] == report["prompt_set"]["digest"]
