@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from semfed_secure import __version__
 from semfed_secure.cli.output import JsonOption, emit, table
+from semfed_secure.cli.round_report import report
 from semfed_secure.clock import SystemClock, from_ms, to_iso
 from semfed_secure.errors import ConfigurationError
 from semfed_secure.identity.files import write_private
@@ -117,6 +118,9 @@ def status(
             return
         document = overview.status(RoundId(round_id))
     emit(document, as_json=as_json, text=lambda: _status_text(document))
+
+
+app.command()(report)
 
 
 @app.command()

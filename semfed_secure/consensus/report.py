@@ -96,7 +96,11 @@ class PromptReport:
 
 @dataclass(frozen=True, slots=True)
 class RoundReport:
-    """Everything the operator may ask about how a consensus came to be; ``anchors`` counts the gold prompts."""
+    """Everything the operator may ask about how a consensus came to be; ``anchors`` counts the gold prompts.
+
+    ``agreement_permille`` says for each client how often each one before it said the same, in thousandths of the
+    prompts that both answered, or -1 where there is none.
+    """
 
     agreed: int
     contested: int
@@ -106,6 +110,7 @@ class RoundReport:
     other_weights: tuple[ModeReport, ...]
     clients: tuple[ClientReport, ...]
     prompts: tuple[PromptReport, ...]
+    agreement_permille: tuple[tuple[int, ...], ...]
 
     def as_json(self) -> dict[str, object]:
         """Plain objects, ready for JSON."""
@@ -171,7 +176,15 @@ def round_report(
             )
             for index, prompt_id in enumerate(prompt_ids)
         ),
+        agreement_permille=_pairs(evidence),
     )
+
+
+def _pairs(evidence: Evidence) -> tuple[tuple[int, ...], ...]:
+    present = (evidence.answers >= 0).astype(np.int64)
+    shared, same = present @ present.T, evidence.agreements()
+    permille = np.where(shared > 0, same * 1000 // np.maximum(shared, 1), -1).tolist()
+    return tuple(tuple(row[:client]) for client, row in enumerate(permille))
 
 
 def _other_weights(

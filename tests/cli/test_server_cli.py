@@ -142,6 +142,12 @@ def test_a_running_server_takes_up_a_round_that_another_process_opens(config: Pa
         assert status["refused"] == [{"member": "moor", "code": "SF314"}]
         assert [client["influence"]["changed"] for client in status["report"]["clients"]] == [6, 6, 6]
         assert semfed("round", "status") == {"rounds": [{"round_id": ROUND, "state": "published"}]}
+        out = config.parent / "report"
+        assert semfed("round", "report", ROUND, "--out", str(out))["files"] == sorted(
+            [path.name for path in out.iterdir()], key=lambda name: (not name.startswith("report."), name)
+        )
+        assert json.loads((out / "report.json").read_text())["report"] == status["report"]
+        assert all(f"]({path.name})" in (out / "report.md").read_text() for path in out.glob("*.svg"))
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
     assert events(config)[-1] == "log.stopped"
@@ -273,6 +279,8 @@ def test_status_and_close_read_well_for_people(config: Path, semfed: Any, capsys
     assert main(["round", "abort", ROUND, "--config", str(config), "--reason", "a test"]) == 0
     assert capsys.readouterr().out == "round-1 is aborted\n"
     assert semfed("round", "status", ROUND)["reason"] == "SF403 a test"
+    out = str(config.parent / "report")
+    assert semfed("round", "report", ROUND, "--out", out, exit_code=ExitCode.NOT_READY)["error"]["code"] == "SF401"
 
 
 def test_keys_of_another_member_do_not_serve(config: Path, semfed: Any) -> None:
