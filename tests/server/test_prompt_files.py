@@ -23,9 +23,10 @@ def write(directory: Path, *rows: Any) -> Path:
 
 
 def test_a_prompt_set_is_its_lines_its_name_and_its_candidates(tmp_path: Path) -> None:
-    """Own candidates stand beside shared ones; empty lines are nothing."""
-    path = write(tmp_path, {"id": "a", "prompt": "one"}, "", {"id": "b", "prompt": "two", "candidates": ["x", "y"]})
-    expected = PromptSet("votes", (Prompt("a", "one"), Prompt("b", "two", ("x", "y"))), ("yes", "no"))
+    """Own candidates stand beside shared ones, a topic beside none; empty lines are nothing."""
+    tagged = {"id": "b", "prompt": "two", "candidates": ["x", "y"], "topic": "cardiology"}
+    path = write(tmp_path, {"id": "a", "prompt": "one"}, "", tagged)
+    expected = PromptSet("votes", (Prompt("a", "one"), Prompt("b", "two", ("x", "y"), "cardiology")), ("yes", "no"))
     assert read_prompt_set(path, name="votes", candidates=["yes", "no"]) == expected
 
 
@@ -33,6 +34,7 @@ def test_a_prompt_set_is_its_lines_its_name_and_its_candidates(tmp_path: Path) -
     "row",
     [
         "{",
+        {"id": "b", "prompt": "two", "topic": 7},
         "[]",
         {"id": "a"},
         {"id": 1, "prompt": "x"},
@@ -48,6 +50,7 @@ def test_a_prompt_set_is_its_lines_its_name_and_its_candidates(tmp_path: Path) -
     ],
     ids=[
         "not-json",
+        "topic-of-another-type",
         "not-an-object",
         "no-prompt",
         "id-is-a-number",
@@ -83,10 +86,17 @@ def test_a_next_line_character_is_named_as_hidden(tmp_path: Path) -> None:
 
 
 def test_what_the_wire_does_not_carry_is_refused(tmp_path: Path) -> None:
-    """A repeated id, no prompt at all, a name with spaces, a label beside its own capitals."""
+    """A repeated id, no prompt at all, a name or topic with spaces, a label beside its own capitals."""
     row = {"id": "a", "prompt": "one"}
     twice = {"id": "a", "prompt": "one", "candidates": ["heart", "Heart "]}
-    for rows, name in (([row, row], "votes"), ([], "votes"), ([row], "my votes"), ([twice], "votes")):
+    spaced = row | {"topic": "heart and lung"}
+    for rows, name in (
+        ([row, row], "votes"),
+        ([], "votes"),
+        ([row], "my votes"),
+        ([twice], "votes"),
+        ([spaced], "votes"),
+    ):
         with pytest.raises(ConfigurationError, match="SF105"):
             read_prompt_set(write(tmp_path, *rows), name=name)
 
