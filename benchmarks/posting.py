@@ -99,7 +99,7 @@ def bundle(member: MemberId, key: SigningKey, manifest: RoundManifest, outputs: 
         created_at_ms=manifest.opens_at_ms,
         commitment=commit(salt, payload),
         ciphertext_digests=(),
-        item_count=PROMPTS,
+        item_count=len(outputs),
         dtype=ITEM_TYPES[OutputKind.TEXT],
         scale=1,
         privacy=PRIVACY,
