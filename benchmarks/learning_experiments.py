@@ -73,8 +73,8 @@ class Experiment:
 
 FIRST = ("medoid", "ours", "ours + check", "without", "own", "random", "fedavg")
 SECOND = ("ours, halfway", "anchored", "anchored + check", "anchored, halfway")
-THIRD = ("ours, longer", "ours, labels only")
-FOURTH = ("pooled", "agreement", "best")
+THIRD = ("ours, longer",)
+FOURTH = ("ours, labels only", "pooled", "agreement", "best")
 OTHERS = ("medoid", "ours", "ours + check", "ours, halfway", "without", "anchored", "anchored, halfway", "fedavg")
 
 

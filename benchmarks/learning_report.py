@@ -18,7 +18,8 @@ EXACT = (
     "ours, halfway", "ours, labels only", "without", "agreement", "anchored", "anchored + check", "anchored, halfway",
     "fedavg", "fedavg twice", "pooled",
 )  # fmt: skip
-SHOWN = tuple(arm for arm in EXACT[3:] if arm not in {"best", "without", "fedavg", "pooled"})
+HIDDEN = {"ours + check", "anchored + check", "anchored, halfway", "best", "without", "fedavg", "pooled"}
+SHOWN = tuple(arm for arm in EXACT[3:] if arm not in HIDDEN)
 FEW = ("ours", "ours, longer", "anchored", "medoid")
 
 
@@ -158,7 +159,9 @@ def _labels(groups: Sequence[Document]) -> str:
                 if not one["weak"]
                 else ("one" if one["weak"] == 1 else "two alike" if one["alike"] else "two apart"),
                 WAYS.get(one["way"], ""),
-                f"{labels['right_alone'].get('weak', float('nan')):.0f} / {labels['right_alone']['strong']:.0f}",
+                " / ".join(
+                    f"{labels['right_alone'][who]:.0f}" for who in ("weak", "strong") if who in labels["right_alone"]
+                ),
                 f"{medoid['right_of_all']:.1f}",
                 f"{ours['coverage']:.0f}",
                 f"{ours['right_of_agreed']:.1f}",
