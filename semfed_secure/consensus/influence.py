@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from semfed_secure.consensus.outcome import ABSTAIN, PPM, BoolArray, IntArray, Status, status_of
+from semfed_secure.consensus.outcome import ABSTAIN, PPM, BoolArray, IntArray, Status, status_of, tie_key
 from semfed_secure.consensus.text import Graph, Poll, TextAnswers, hold_poll, middles
+from semfed_secure.consensus.votes import Votes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from semfed_secure.consensus.outcome import Evidence, Outcomes
     from semfed_secure.wire.messages import ConsensusRule
@@ -52,38 +53,66 @@ def influences(
         rule: The rule of the round.
     """
     agreed = outcomes.status == Status.AGREED
-    twins = _twins(evidence, outcomes, weights_without, rule)
+    weights = _square(weights_without)
+    if isinstance(evidence, TextAnswers):
+        statuses, keeps = _text_twins(evidence, outcomes, weights, rule)
+    else:
+        assert isinstance(evidence, Votes)
+        statuses, keeps = _vote_twins(evidence, outcomes, weights, rule)
     return tuple(
         Influence(
             changed=int(((outcomes.status != status) | (agreed & (status == Status.AGREED) & ~kept)).sum()),
             agreed_only_with=int((agreed & outcomes.members[client] & ~kept).sum()),
             agreed_without=int((status == Status.AGREED).sum()),
         )
-        for client, (status, kept) in enumerate(twins)
+        for client, (status, kept) in enumerate(zip(statuses, keeps, strict=True))
     )
 
 
-def _twins(
-    evidence: Evidence, outcomes: Outcomes, weights_without: Sequence[IntArray], rule: ConsensusRule
-) -> Iterator[tuple[IntArray, BoolArray]]:
-    """Without each client: the status of each prompt, and whether it agrees with and without it, in one meaning."""
-    if isinstance(evidence, TextAnswers):
-        yield from zip(*_text_twins(evidence, outcomes, weights_without, rule), strict=True)
-        return
-    for client, weights in enumerate(weights_without):
-        others = evidence.without(client).consensus(weights, rule=rule)
-        yield others.status, (outcomes.label == others.label) & (others.label != ABSTAIN)
-
-
-def _text_twins(
-    evidence: TextAnswers, outcomes: Outcomes, weights_without: Sequence[IntArray], rule: ConsensusRule
-) -> tuple[IntArray, BoolArray]:
-    """`_twins` of texts, ``(clients, prompts)``: one poll for all that leave the same weight behind every answer."""
+def _square(weights_without: Sequence[IntArray]) -> IntArray:
+    """Row by row the weights without one client, which itself weighs nothing there."""
     clients = len(weights_without)
     weights = np.zeros((clients, clients), np.int64)
     for client, others in enumerate(weights_without):
         weights[client, np.arange(clients) != client] = others
-    present = 1 - np.eye(clients, dtype=np.int64)
+    return weights
+
+
+def _vote_twins(
+    evidence: Votes, outcomes: Outcomes, weights: IntArray, rule: ConsensusRule
+) -> tuple[IntArray, BoolArray]:
+    """Without each client: the status of each prompt, and whether it agrees with and without it on one candidate."""
+    present = 1 - np.eye(len(weights), dtype=np.int64)
+    status, kept = np.zeros(evidence.answers.shape, np.int64), np.zeros(evidence.answers.shape, bool)
+    for prompt, votes in enumerate(evidence.answers.T):
+        given = {int(vote) for vote in votes if 0 <= vote < evidence.candidate_counts[prompt]}
+        if not given:
+            status[:, prompt] = Status.TOO_FEW
+            continue
+        prompt_id = evidence.prompt_ids[prompt]
+        # In tie order: of candidates with equal weight behind them, the first one wins.
+        choices = sorted(given, key=lambda vote: tie_key(evidence.nonce, prompt_id, vote.to_bytes(8, "big")))
+        stands = (votes[:, None] == np.array(choices)).astype(np.int64)
+        mass = weights @ stands
+        winner, total = mass.argmax(axis=1), np.maximum(mass.sum(axis=1), 1)
+        top = mass.max(axis=1)
+        mass[np.arange(len(mass)), winner] = 0
+        status[:, prompt] = status_of(
+            answered=(present @ stands).sum(axis=1),
+            support_ppm=top * PPM // total,
+            margin_ppm=(top - mass.max(axis=1)) * PPM // total,
+            rule=rule,
+        )
+        same = np.array(choices)[winner] == outcomes.label[prompt]
+        kept[:, prompt] = same & (status[:, prompt] == Status.AGREED)
+    return status, kept
+
+
+def _text_twins(
+    evidence: TextAnswers, outcomes: Outcomes, weights: IntArray, rule: ConsensusRule
+) -> tuple[IntArray, BoolArray]:
+    """The same of texts, by meaning: one poll for all that leave the same weight behind every answer."""
+    present = 1 - np.eye(len(weights), dtype=np.int64)
     status, kept = np.zeros(evidence.answers.shape, np.int64), np.zeros(evidence.answers.shape, bool)
     for prompt, (graph, vertex) in enumerate(zip(evidence.graphs, evidence.vertices.T, strict=True)):
         stands = (vertex[:, None] == np.arange(len(graph.entries))).astype(np.int64)

@@ -21,6 +21,7 @@ NAMED = 12
 BARS = 60
 """Clients that get a bar."""
 _WRITTEN = 20  # clients up to which every field of the map holds its figure
+_NAMEABLE = 14  # height of a row from which it bears a name
 _LEVELS = 10
 _DASHES = ("none", "6 3", "2 2", "8 3 2 3")
 _STYLE = (
@@ -67,7 +68,7 @@ def agreement_map(members: Sequence[str], pairs: Sequence[Sequence[int]]) -> Htm
     """
     count = len(members)
     size = max(4, min(34, 680 // max(count, 1)))
-    left, top = (8 + 7 * max(map(len, members), default=0), 30) if count <= BARS else (30, 30)
+    left, top = (8 + 7 * max(map(len, members), default=0), 30) if size >= _NAMEABLE else (30, 30)
     levels: list[list[str]] = [[] for _ in range(_LEVELS + 1)]
     figures: list[Html] = []
     for row, others in enumerate(pairs):
@@ -81,7 +82,7 @@ def agreement_map(members: Sequence[str], pairs: Sequence[Sequence[int]]) -> Htm
                 figures.append(_text(x, y, f"{permille // 10}", "middle light" if level > _LEVELS // 2 else "middle"))
     parts = [element("path", d="".join(path), fill=_grey(level)) for level, path in enumerate(levels) if path]
     parts += figures
-    if count <= BARS:
+    if size >= _NAMEABLE:
         for row, member in enumerate(members):  # at the left its row; at the stairs its column, which goes down there
             parts.append(_text(left - 6, top + (row + 0.7) * size, member, "end"))
             parts.append(_text(left + row * size + 4, top + (row + 0.7) * size, member))
@@ -89,7 +90,7 @@ def agreement_map(members: Sequence[str], pairs: Sequence[Sequence[int]]) -> Htm
     for level in range(_LEVELS + 1):
         parts.append(_bar(left + level * 40, edge + 12, 40, 14, _grey(level), f"{level * 10} %"))
         parts.append(_text(left + level * 40 + 20, edge + 42, f"{level * 10} %", "middle"))
-    parts.append(_text(left, 18, "per cent of the prompts that both answered"))
+    parts.append(_text(left, 18, "per cent of the prompts that both answered; clients in the order of the table"))
     wide = left * 2 + max(count * size, 450)
     words = f"Share of prompts on which each two of {count} clients said the same; rows and columns in one order."
     return _svg(wide, edge + 54, "Agreement of each two clients", words, parts)
