@@ -148,7 +148,7 @@ def nearest_neighbour_mixing(vectors: ArrayLike, *, faults: int, then: MixedRule
         product = gram.gram(dense)
         mixing = gram.lowest(gram.squared_distances(product), clients - faults)
         if then in {"coordinate_median", "trimmed_mean"}:
-            mixed = np.stack([gram.combine(row, dense) for row in mixing.swapaxes(0, 1)], axis=1)
+            mixed: Vectors = np.stack([gram.combine(row, dense) for row in mixing.swapaxes(0, 1)], axis=1)
             return gram.middle_mean(mixed, faults if then == "trimmed_mean" else (clients - 1) // 2)
         product = gram.applied(gram.applied(mixing, product), mixing.swapaxes(1, 2))
         if then == "geometric_median":
