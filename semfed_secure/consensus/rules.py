@@ -155,7 +155,7 @@ def nearest_neighbour_mixing(vectors: ArrayLike, *, faults: int, then: MixedRule
             shares = medians.geometric(product, shares)
         elif then != "mean":
             shares = gram.krum_shares(product, faults, 1 if then == "krum" else clients - faults)
-        return gram.combine(gram.combine(shares, mixing), dense)
+        return gram.combine(gram.applied(shares[:, None], mixing)[:, 0], dense)
 
     if then not in {"mean", "coordinate_median", "trimmed_mean", "geometric_median", "krum", "multi_krum"}:
         raise ConfigurationError("SF105", "mixtures go to a rule of `MixedRule`", rule=str(then)[:40])
