@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from semfed_secure.errors import ConfigurationError
-from semfed_secure.server.workers import LOSSES, lost
+from semfed_secure.server.workers import LOSSES, lost, without_passphrase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -96,18 +96,19 @@ class RayActors:
         # Texts and vectors lie on no disk; of mode 0700, for Ray's own directories below it are open to all.
         self._directory = tempfile.mkdtemp(prefix="semfed-", dir=_MEMORY)
         try:
-            ray.init(
-                address="local",
-                num_cpus=self._workers,
-                num_gpus=0,
-                include_dashboard=False,
-                log_to_driver=False,
-                configure_logging=False,
-                object_store_memory=_STORE_BYTES,
-                _plasma_directory=_MEMORY,
-                _temp_dir=self._directory,
-                _system_config={"automatic_object_spilling_enabled": False},
-            )
+            with without_passphrase():
+                ray.init(
+                    address="local",
+                    num_cpus=self._workers,
+                    num_gpus=0,
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    configure_logging=False,
+                    object_store_memory=_STORE_BYTES,
+                    _plasma_directory=_MEMORY,
+                    _temp_dir=self._directory,
+                    _system_config={"automatic_object_spilling_enabled": False},
+                )
         except Exception as error:
             raise ConfigurationError("SF108", f"Ray does not start: {type(error).__name__}") from error
         if ray.util.get_node_ip_address() != _LOOPBACK:

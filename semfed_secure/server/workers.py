@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, TypeVar
 
+from semfed_secure.crypto.key_files import PASSPHRASE_VARIABLE
 from semfed_secure.errors import ConsensusError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Self
 
 _Shard = TypeVar("_Shard")
@@ -23,6 +26,17 @@ LOSSES = 3
 def lost() -> ConsensusError:
     """What is raised when workers are lost again and again."""
     return ConsensusError("SF405", f"a worker was lost {LOSSES + 1} times over the same part of a round")
+
+
+@contextmanager
+def without_passphrase() -> Iterator[None]:
+    """Processes that are started within do not inherit what opens the server's keys."""
+    kept = os.environ.pop(PASSPHRASE_VARIABLE, None)
+    try:
+        yield
+    finally:
+        if kept is not None:
+            os.environ[PASSPHRASE_VARIABLE] = kept
 
 
 class Processes:
@@ -50,11 +64,12 @@ class Processes:
         """
         done: dict[int, _Result] = {}
         for _ in range(LOSSES + 1):
-            if self._pool is None:
-                self._pool = ProcessPoolExecutor(self._workers, mp_context=get_context("spawn"))
+            left = [place for place in range(len(shards)) if place not in done]
             try:
-                left = [place for place in range(len(shards)) if place not in done]
-                futures = {place: self._pool.submit(task, shards[place]) for place in left}
+                with without_passphrase():
+                    if self._pool is None:
+                        self._pool = ProcessPoolExecutor(self._workers, mp_context=get_context("spawn"))
+                    futures = {place: self._pool.submit(task, shards[place]) for place in left}
                 for place, future in futures.items():
                     done[place] = future.result()
             except BrokenProcessPool:  # one lost worker takes the others with it

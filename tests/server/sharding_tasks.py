@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from semfed_secure.crypto.key_files import PASSPHRASE_VARIABLE
 from semfed_secure.errors import IntegrityError
 from semfed_secure.ids import Digest
 
@@ -69,3 +70,8 @@ def refuse(_number: int) -> None:
 def who(_number: int) -> int:
     """The process."""
     return os.getpid()
+
+
+def environment(_: int) -> str | None:
+    """What this worker has of the passphrase."""
+    return os.environ.get(PASSPHRASE_VARIABLE)

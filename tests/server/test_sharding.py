@@ -16,12 +16,13 @@ import pytest
 
 from semfed_secure.consensus import Vocabulary, evaluate, round_report
 from semfed_secure.consensus.sharding import InTurn
+from semfed_secure.crypto.key_files import PASSPHRASE_VARIABLE
 from semfed_secure.errors import ConsensusError, IntegrityError
 from semfed_secure.server.config import ShardingSection
 from semfed_secure.server.sharding import BATCH, RoundRunner, Sharding
 from semfed_secure.server.workers import Processes
 from tests.consensus.evidence import NONCE, rule
-from tests.server.sharding_tasks import KillingEmbedder, always_killed, killed_on, refuse, who
+from tests.server.sharding_tasks import KillingEmbedder, always_killed, environment, killed_on, refuse, who
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,23 +35,34 @@ ROWS = [
     [f"{'a' if c <= n % 7 else 'bcd'[(n + c) % 3]} speaks {WORDS[(c + n) % 5]}" for n in range(40)] for c in range(7)
 ]
 IDS = [f"p{n}" for n in range(40)]
+PASSPHRASE = "opens the keys of this test alone"
 
 
 @pytest.fixture(scope="module", params=["processes", "ray"])
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     """Two workers of each kind."""
-    if request.param == "processes":
-        with Processes(2) as processes:
-            yield processes
-        return
-    if importlib.util.find_spec("ray") is None:
+    if request.param == "ray" and importlib.util.find_spec("ray") is None:
         pytest.skip("Ray is not installed")
-    from semfed_secure.server.ray_engine import RayActors
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(PASSPHRASE_VARIABLE, PASSPHRASE)
+        if request.param == "processes":
+            with Processes(2) as processes:
+                _start(processes)
+                yield processes
+            return
+        from semfed_secure.server.ray_engine import RayActors
 
-    with RayActors(2) as actors:
-        yield actors
-        directory = actors._directory
+        with RayActors(2) as actors:
+            _start(actors)
+            yield actors
+            directory = actors._directory
     assert directory is None or not Path(directory).exists(), "Ray left files behind"
+
+
+def _start(engine: Engine) -> None:
+    assert os.environ[PASSPHRASE_VARIABLE] == PASSPHRASE  # which is there when workers are started
+    assert engine.map(environment, [1, 2]) == [None, None]
+    assert os.environ[PASSPHRASE_VARIABLE] == PASSPHRASE
 
 
 def _round(runner: RoundRunner, model: KillingEmbedder) -> str:
@@ -93,6 +105,19 @@ def test_what_a_worker_refuses_keeps_its_code(engine: Engine) -> None:
     with pytest.raises(IntegrityError) as caught:
         engine.map(refuse, [1, 2])
     assert caught.value.code == "SF521"
+
+
+@pytest.mark.usefixtures("engine")
+def test_workers_inherit_nothing_that_opens_the_keys() -> None:
+    """Neither they nor what Ray starts besides have the passphrase in their environment."""
+    assert not [path for path in Path("/proc").glob("[0-9]*/environ") if _holds(path)]
+
+
+def _holds(environ: Path) -> bool:
+    try:
+        return int(environ.parent.name) != os.getpid() and PASSPHRASE.encode() in environ.read_bytes()
+    except OSError:
+        return False
 
 
 def test_no_shards_have_no_results(engine: Engine) -> None:
