@@ -73,7 +73,7 @@ class Experiment:
 
 FIRST = ("medoid", "ours", "ours + check", "without", "own", "random", "fedavg")
 SECOND = ("ours, halfway", "anchored", "anchored + check", "anchored, halfway")
-THIRD = ("ours, longer",)
+THIRD = ("ours, longer", "without, longer")
 FOURTH = ("ours, labels only", "pooled", "agreement", "best")
 OTHERS = ("medoid", "ours", "ours + check", "ours, halfway", "without", "anchored", "anchored, halfway", "fedavg")
 
@@ -85,7 +85,8 @@ def order(seeds: int) -> Iterator[Experiment]:
     yield from _core("icd", few, SECOND)
     for seed in few:
         yield from _labels("icd", seed)
-    yield from _core("icd", few, THIRD)
+    for way in ("little", "noise", "dp", "small"):
+        yield from (Experiment("icd", seed, "mixed", 5, (0,), way, THIRD) for seed in few)
     yield from _core("icd", few, FOURTH)
     for seed in few:
         yield Experiment("icd", seed, "mixed", 5, (), "", OTHERS)

@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 EXACT = (
     "base", "local", "local only", "own", "random", "best", "medoid", "ours", "ours + check", "ours, longer",
-    "ours, halfway", "ours, labels only", "without", "agreement", "anchored", "anchored + check", "anchored, halfway",
-    "fedavg", "fedavg twice", "pooled",
+    "ours, halfway", "ours, labels only", "without", "without, longer", "agreement", "anchored", "anchored + check",
+    "anchored, halfway", "fedavg", "fedavg twice", "pooled",
 )  # fmt: skip
-HIDDEN = {"ours + check", "anchored + check", "anchored, halfway", "best", "without", "fedavg", "pooled"}
+HIDDEN = {
+    "ours + check", "anchored + check", "anchored, halfway", "best", "without", "without, longer", "fedavg", "pooled",
+}  # fmt: skip
 SHOWN = tuple(arm for arm in EXACT[3:] if arm not in HIDDEN)
 FEW = ("ours", "ours, longer", "anchored", "medoid")
 

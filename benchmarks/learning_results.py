@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from learning_analysis import calibration, judge, lead, mean_hits, overwritten, parts_of
-from learning_experiments import Experiment, Found, NotYetError, conduct, reading
+from learning_experiments import LONGER, Experiment, Found, NotYetError, conduct, reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -103,7 +103,8 @@ def scores(name: str, done: Mapping[str, Seeds], weak: Sequence[int], strong: Se
         stages = [(name, seeds), *((other, done[other]) for other in others)]
         return lead([np.stack([_items(own[n], arm, -1, sites, part) for arm, own in stages]) for n in shared])
 
-    document["minus_without"] = None if name == "without" else against(strong, ["without"], "all")
+    fair = "without, longer" if name.endswith(LONGER) else "without"
+    document["minus_without"] = None if name == fair else against(strong, [fair], "all")
     document["regret_known"] = against(strong, [REFERENCE], "known")
     document["regret_all"] = against(strong, [REFERENCE], "all")
     document["gain_all"] = against(weak, BEFORE, "all")
