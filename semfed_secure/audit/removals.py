@@ -70,9 +70,12 @@ def due(before: str, keep_days: int) -> datetime:
     """When everything from before that day has been kept for so many days.
 
     Raises:
-        ValueError, OverflowError: no such day, or it never is.
+        ValueError, OverflowError: no such day, or none in the form that sorts as text; or it never is.
     """
-    return datetime.fromisoformat(f"{before}T00:00:00+00:00") + timedelta(days=keep_days)
+    day = datetime.fromisoformat(f"{before}T00:00:00+00:00")
+    if day.date().isoformat() != before or keep_days < 1:
+        raise ValueError("a day as 2020-03-15, and at least one day to keep entries, were expected")
+    return day + timedelta(days=keep_days)
 
 
 def digest_of(leaves: bytes | bytearray) -> str:
@@ -165,7 +168,7 @@ class Removals:
             first = bisect_left(places, told.first)
             if first < len(places) and places[first] <= told.last:
                 yield f"the content of entry {places[first]} is here"
-        if gone != told.count or gone != sum(told.kinds.values()):
+        if gone != told.count or gone != sum(told.kinds.values()) or min(told.kinds.values(), default=0) < 0:
             yield f"it removed {told.count}, and the content of {gone} is missing"
         young = [index for day, index in self._days.items() if day >= told.before and index <= told.last]
         if young:

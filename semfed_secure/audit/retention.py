@@ -23,7 +23,7 @@ from semfed_secure.ids import is_name
 from semfed_secure.storage import log_prune, log_repair, log_rows
 
 if TYPE_CHECKING:
-    from datetime import date
+    from datetime import date, datetime
 
     from semfed_secure.audit.own import Opened
     from semfed_secure.storage import Transaction
@@ -52,7 +52,8 @@ class Pruned:
         count: How many entries lost their content.
         kinds: The same by type.
         entry: Number of the entry that says so; None if there was nothing to remove.
-        gone: Whether nothing of it is left in the files either; another reader can be in the way of that on SQLite.
+        gone: Whether nothing of it is left in the files either; another reader can be in the way of that on SQLite,
+            and PostgreSQL has it until its tables are vacuumed.
     """
 
     count: int
@@ -155,9 +156,10 @@ class _Plan:
 
 def _prune(own: Opened, before: date, terms: Terms) -> Pruned:
     day = before.isoformat()
-    _require_kept_long_enough(own, day, terms)
+    _require_kept_long_enough(own.clock.now(), day, terms)
     plan = _Plan(day)
     with own.database.snapshot() as tx:
+        overwritten = log_prune.overwrites(tx)
         size = verify_source(DatabaseSource(tx), key=own.verification_key, visit=plan.take).size
     covering = sorted(name for name, since in plan.holds.items() if since < day)
     if covering:
@@ -174,30 +176,33 @@ def _prune(own: Opened, before: date, terms: Terms) -> Pruned:
             "kinds": kinds,
             "leaves": digest_of(b"".join(leaf for _, _, leaf in chosen)),
         }
-        number = _remove(own, [place for place, _, _ in chosen], size, _event(own, before, terms, details))
-    return Pruned(len(chosen), kinds, number, gone=own.database.forget())
+        event = _event(own, before, terms, details)
+        with own.database.transaction() as tx:
+            number = _remove(tx, own, [place for place, _, _ in chosen], size, event)
+            told = parse_entry(log_rows.read_entries(tx, number, number + 1)[0].body)
+            _require_kept_long_enough(told.at, day, terms)  # verification holds the entry against its own time
+    return Pruned(len(chosen), kinds, number, gone=own.database.forget() and overwritten)
 
 
-def _require_kept_long_enough(own: Opened, day: str, terms: Terms) -> None:
+def _require_kept_long_enough(now: datetime, day: str, terms: Terms) -> None:
     try:
         until = due(day, terms.keep_days)
-    except OverflowError as error:
+    except (ValueError, OverflowError) as error:
         raise ConfigurationError("SF105", "entries cannot be kept for that many days") from error
-    if until > own.clock.now():
+    if until > now:
         message = f"entries from before {day} are kept for {terms.keep_days} days, until {until:%Y-%m-%d}"
         raise RefusedError("SF204", message, keep_days=terms.keep_days)
 
 
-def _remove(own: Opened, positions: list[int], size: int, event: Event) -> int:
-    """Remove content and say so, in one transaction; the number of the entry."""
-    with own.database.transaction() as tx:
-        head = log_rows.read_head(tx)
-        since = [] if head is None else log_rows.read_entries(tx, size, head.size)
-        if any(parse_entry(row.body).event.type in TOLD for row in since):
-            raise IntegrityError("SF502", "a hold or a removal was entered meanwhile; nothing was removed: try again")
-        with log_repair.unguarded(tx):
-            log_prune.remove_bodies(tx, positions)
-        return own.audit.append(event, tx)
+def _remove(tx: Transaction, own: Opened, positions: list[int], size: int, event: Event) -> int:
+    """Say what is removed, and remove it; the number of the entry."""
+    since = log_rows.read_entries(tx, size, own.audit.size(tx))
+    if any(not row.body or parse_entry(row.body).event.type in TOLD for row in since):
+        raise IntegrityError("SF502", "a hold or a removal was entered meanwhile; nothing was removed: try again")
+    number = own.audit.append(event, tx)  # first: it reads the newest entry, which may be one of them
+    with log_repair.unguarded(tx):
+        log_prune.remove_bodies(tx, positions)
+    return number
 
 
 def _event(

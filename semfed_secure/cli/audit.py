@@ -124,10 +124,10 @@ def show(
     with open_source(place) as source:
         following = read_entries(source, start=number)
         entry = next(following, None)
-        if entry is not None and entry.seq != number:
-            _show_removed(number, entry, following, source.hashes([(0, number)])[0, number].hex(), as_json=as_json)
+        if entry is not None and entry.seq != number and (left := source.hashes([(0, number)])):
+            _show_removed(number, entry, following, left[0, number].hex(), as_json=as_json)
             return
-    if entry is None:
+    if entry is None or entry.seq != number:
         raise ConfigurationError("SF105", f"the log has no entry {number}")
     fields = _entry_document(entry)
     digest = leaf_hash(encode_entry(entry)).hex()

@@ -52,7 +52,7 @@ def prune(
     words = f"removed the content of {pruned.count} entries from before {day}"
     words += "; nothing was there to remove" if pruned.entry is None else f"; entry {pruned.entry} says so"
     if not pruned.gone:
-        words += "\nsomebody was reading the database: run this again, so that nothing is left in its files"
+        words += "\nit may still stand in the files: on SQLite somebody was reading, run this again; PostgreSQL: VACUUM"
     document = {
         "before": day.isoformat(),
         "pruned": pruned.count,

@@ -25,3 +25,8 @@ def remove_bodies(tx: Transaction, positions: Sequence[int]) -> int:
         these = log_entry.c.position.in_(positions[start : start + log_rows.FETCH_ROWS])
         removed += tx.connection.execute(update(log_entry).where(these).values(body=REMOVED)).rowcount
     return removed
+
+
+def overwrites(tx: Transaction) -> bool:
+    """Whether the database writes over what is removed; PostgreSQL has it in its files until `VACUUM`, and after."""
+    return tx.connection.dialect.name == "sqlite"

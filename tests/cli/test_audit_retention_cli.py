@@ -14,7 +14,7 @@ from semfed_secure.client.pins import POLICY
 from semfed_secure.clock import FixedClock
 from semfed_secure.errors import ExitCode
 from semfed_secure.policy.compose import load_policy
-from semfed_secure.storage import Database, pin_rows
+from semfed_secure.storage import Database, log_guard, pin_rows
 from tests.audit.aged import DAY, month
 from tests.cli.test_audit_cli import KEY, VKEY, run
 from tests.cli.test_audit_export_cli import own as _own
@@ -74,6 +74,15 @@ def test_a_server_says_itself_for_how_long_entries_are_kept(state: Path, own: li
     assert [entry["seq"] for entry in entries] == [0, 2, 4, 5, 7, 9, 10, 12, 14, 15]
     code, out, _ = run(capsys, "prune", state, "--before", "2018-05", "--keep-days", 365, *own)
     assert (code, "nothing was there to remove" in out) == (ExitCode.OK, True)
+
+
+def test_an_entry_that_somebody_took_out_is_not_shown_as_pruned(state: Path, capsys) -> None:
+    """There is none, neither content nor a hash."""
+    with Database.open(state / "site.db", kind="client") as database, database.transaction() as tx:
+        log_guard.lift(tx.connection)
+        tx.connection.exec_driver_sql("DELETE FROM log_entry WHERE position = 3")
+    code, _, error = run(capsys, "show", state, 3)
+    assert (code, "the log has no entry 3" in error) == (ExitCode.USAGE, True)
 
 
 def test_a_site_keeps_what_its_policy_says_however_it_is_asked(
