@@ -24,7 +24,10 @@ PRUNABLE = frozenset({
     EventType.ADAPTER_ROLLED_BACK,
     EventType.PEOPLE_NAMED,
 })  # fmt: skip
-"""What tells of the daily work of a site and its people, and what nothing else is held against."""
+"""What tells of the daily work of a site and its people, and what nothing else is held against.
+
+It may only grow: a type that is taken out turns every removal that counted it into a false one.
+"""
 
 _LOG = "the log itself: who wrote, verified, exported, held and pruned it"
 _POLICY = "releases name a policy by its digest, and these entries say which version that was"
