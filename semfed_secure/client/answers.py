@@ -31,8 +31,10 @@ def vote_on(model: Model, prompts: PromptSet) -> tuple[int, ...]:
 def best_candidates(model: Model, texts: Sequence[str], choices: Sequence[tuple[str, ...]]) -> tuple[int, ...]:
     """The same for any texts, each with its own candidates; texts that share candidates are scored together."""
     votes = [ABSTAIN] * len(texts)
-    for candidates in dict.fromkeys(choices):
-        places = [place for place, own in enumerate(choices) if own == candidates]
+    places_of: dict[tuple[str, ...], list[int]] = {}  # proposed candidates are other ones at every prompt
+    for place, own in enumerate(choices):
+        places_of.setdefault(own, []).append(place)
+    for candidates, places in places_of.items():
         if not candidates:
             continue
         scores = np.asarray(model.score([texts[place] for place in places], candidates), dtype=np.float64)

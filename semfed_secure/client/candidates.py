@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NoReturn
 
 from semfed_secure.detect import scan
-from semfed_secure.errors import PeerError
+from semfed_secure.errors import ConfigurationError, PeerError
 from semfed_secure.wire.candidates import can_be_candidate, voting_set
 
 if TYPE_CHECKING:
@@ -29,7 +29,11 @@ def require_proposed(round_: VerifiedRound, published: VerifiedConsensus) -> Non
     if proposals.rule.name != "proposals":
         _refuse("candidates of a round of proposals were expected")
     results = published.consensus.results
-    if voting_set(published.round.prompts, results).digest != round_.manifest.prompt_set_digest:
+    try:
+        expected = voting_set(published.round.prompts, results).digest
+    except ConfigurationError:  # lists of which the wire carries no prompt set
+        expected = None
+    if expected != round_.manifest.prompt_set_digest:
         _refuse("exactly the candidates that were published were expected")
     texts = {text for result in results for text in result.candidates}
     if not all(can_be_candidate(text) and not scan(text) for text in texts):

@@ -152,6 +152,11 @@ def _see_candidates(site: Site, transport: Transport, round_: VerifiedRound) -> 
     proposals = _announcement(site, transport, source.round_id)
     with site.database.snapshot() as tx:
         root = seen_root(tx, source.round_id)
+        joined, seen = (result_of(tx, source.round_id, step) for step in (Step.JOIN, Step.COLLECT))
+    if joined is not None:
+        _require_same(joined, proposals)
+    if seen is not None and seen.get("consensus") != hex_digest(source.consensus_digest):
+        raise PeerError("SF352", "the candidates that this site has collected were expected, found others")
     try:
         data = transport.consensus(source.round_id)
     except ConsensusError as error:

@@ -9,6 +9,7 @@ from semfed_secure.clock import to_ms
 from semfed_secure.errors import ConfigurationError
 from semfed_secure.ids import is_name
 from semfed_secure.units import Aggregation, OutputKind
+from semfed_secure.wire.candidates import can_be_voted_on
 from semfed_secure.wire.messages import (
     NONCE_BYTES,
     CandidateSource,
@@ -123,6 +124,8 @@ def check_plan(plan: RoundPlan, prompt_set: PromptSet) -> None:
     bare = [prompt.id for prompt in prompt_set.prompts if len(prompt_set.candidates_of(prompt)) < 2]
     if plan.kind is OutputKind.VOTES and bare:
         raise ConfigurationError("SF104", f"two candidates or more were expected for each prompt, {bare[0]} has fewer")
+    if plan.rule.max_candidates and not can_be_voted_on(prompt_set, plan.rule.max_candidates):
+        raise ConfigurationError("SF105", "fewer candidates or prompts were expected: no vote on so many can be held")
     _check_gold(plan, prompt_set)
 
 

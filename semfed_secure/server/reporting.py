@@ -48,6 +48,7 @@ def report_document(
     """
     recipient = SealingKey.parse(terms.manifest.recipient_key)
     document = report.as_json() | {
+        "rule": terms.manifest.rule.name,
         "consensus_digest": hex_digest(figures.consensus_digest),
         "bytes": {
             "manifest": len(terms.manifest_bytes),

@@ -33,7 +33,10 @@ def report_digest(report: str) -> str:
 
 
 def remembered_rounds(tx: Transaction, audit: AuditLog) -> dict[RoundId, dict[str, Conduct]]:
-    """How each member fared in the latest published rounds, the newest first by closing time."""
+    """How each member fared in the latest published rounds, the newest first by closing time.
+
+    Rounds of proposals say nothing: there, to answer otherwise than the others is what is asked for.
+    """
     heads = [head for head in round_rows.list_round_heads(tx) if head.state == RoundState.PUBLISHED]
     rounds = {}
     for head in reversed(heads[-ROUNDS:]):
@@ -41,9 +44,12 @@ def remembered_rounds(tx: Transaction, audit: AuditLog) -> dict[RoundId, dict[st
         report = round_rows.read_report(tx, head.round_id)
         entries = [] if number is None else audit.entries(number, number + 1, tx)
         if report and entries and entries[0].event.details.get("report_digest") == report_digest(report):
+            document = json.loads(report)
+            if document["rule"] == "proposals":
+                continue
             rounds[RoundId(head.round_id)] = {
                 client["member"]: Conduct(client["behaviour_ppm"], client["anchors_right"], client["anchors_seen"])
-                for client in json.loads(report)["clients"]
+                for client in document["clients"]
                 if (_noted(tx, _RESET.format(client["member"])) or -1) < entries[0].seq
             }
     return rounds

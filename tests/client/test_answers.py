@@ -57,6 +57,27 @@ def test_votes_index_the_prompts_own_candidates() -> None:
     assert model.calls == [(("alpha", "gamma"), ("gamma", "alpha")), (("beta",), ("x", "beta", "y"))]
 
 
+class _Counted(tuple[str, ...]):
+    """Candidates that count how often they are compared."""
+
+    __slots__ = ()
+    compared = 0
+
+    def __hash__(self) -> int:
+        return super().__hash__()
+
+    def __eq__(self, other: object) -> bool:
+        _Counted.compared += 1
+        return super().__eq__(other)
+
+
+def test_prompts_with_candidates_of_their_own_are_not_compared_with_one_another() -> None:
+    """As proposed candidates are: twice as many prompts take twice as long, not four times."""
+    choices = [_Counted(("none of these", f"answer {n}")) for n in range(200)]
+    assert set(best_candidates(Echo(), ["q"] * 200, choices)) == {0}
+    assert _Counted.compared < 200
+
+
 @pytest.mark.parametrize(
     ("row", "vote"),
     [

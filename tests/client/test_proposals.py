@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
+from semfed_secure.client.candidates import require_proposed
 from semfed_secure.client.reviews import record_verdict
 from semfed_secure.clock import FixedClock
 from semfed_secure.crypto.signing import sign, verify
@@ -22,6 +24,7 @@ from semfed_secure.units import OutputKind
 from semfed_secure.wire.candidates import voting_set
 from semfed_secure.wire.messages import (
     CONSENSUS_LIMITS,
+    CandidateSource,
     MessageType,
     PromptResult,
     PromptStatus,
@@ -263,6 +266,42 @@ def test_a_round_of_proposals_publishes_nothing_else(founded: LocalFederation, c
     with site(founded, VOTER, transport=transport) as client, pytest.raises(PeerError, match="SF325"):
         client.join(name)
     founded.coordinator.abort_round(RoundId(name), "the test is over")
+
+
+def test_a_site_votes_on_no_other_list_than_it_has_collected(
+    founded: LocalFederation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the server signs two and its log holds both: SF352 where the first was seen."""
+    published(founded)
+    forge = resigned(founded, candidates=("true 0 of bay", "poison of the server"))
+    transport = Altering(founded.transport(), consensus=forge)
+    key = founded.context.keys.signing.public
+    signed = verify(MessageType.CONSENSUS, transport.consensus(ASKED), [key], limits=CONSENSUS_LIMITS)
+    shown = parse_consensus(signed.payload)
+    source = replace(founded.coordinator.to_vote_on(ASKED)[1], consensus_digest=shown.digest)
+    founded.open_round("other-list", voting_set(OPEN_PROMPTS, shown.results), candidates_from=source)
+    monkeypatch.setattr("semfed_secure.client.collecting.require_published", lambda *_: None)
+    with site(founded, VOTER, transport=transport) as client:
+        client.join("other-list")  # has seen neither
+    with site(founded, "bay", transport=transport) as client, pytest.raises(PeerError, match="SF352"):
+        client.join("other-list")
+    founded.coordinator.abort_round(RoundId("other-list"), "the test is over")
+
+
+@pytest.mark.parametrize("lists", [("HEART", "lung"), ()], ids=["a label of the prompt", "none"])
+def test_lists_of_which_there_is_no_prompt_set_are_a_lie_of_the_server(lists: tuple[str, ...]) -> None:
+    """SF352, which is logged as the server's, and not an error of this site's configuration."""
+    asked = PromptSet("x", (Prompt(PromptId("p0"), "q"),), ("heart",))
+    source = CandidateSource(ASKED, asked.digest, sha256(b"consensus"))
+    status = PromptStatus.PROPOSED if lists else PromptStatus.TOO_FEW
+    consensus = SimpleNamespace(digest=source.consensus_digest, results=(PromptResult(status, None, 0, 0, lists),))
+    terms = SimpleNamespace(
+        round_id=ASKED, prompt_set_digest=asked.digest, rule=SimpleNamespace(name="proposals", max_candidates=4)
+    )
+    proposals: Any = SimpleNamespace(round=SimpleNamespace(manifest=terms, prompts=asked), consensus=consensus)
+    vote: Any = SimpleNamespace(manifest=SimpleNamespace(candidates_from=source, prompt_set_digest=sha256(b"any")))
+    with pytest.raises(PeerError, match="SF352"):
+        require_proposed(vote, proposals)
 
 
 def test_only_published_proposals_are_voted_on(founded: LocalFederation) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from semfed_secure.wire.candidates import can_be_candidate
 from semfed_secure.wire.messages import ConsensusRule, PromptStatus, encode_consensus, encode_payload
 from semfed_secure.wire.prompts import Prompt, PromptSet
 from tests.server.rounds import ROUND, consensus_of, contribute_texts
-from tests.server.world import NOW, SITES, WordEmbedder, World, answers
+from tests.server.world import NOW, PLURALITY, SITES, WordEmbedder, World, answers, post, votes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -96,6 +97,43 @@ def test_where_nothing_has_two_candidates_there_is_nothing_to_vote_on(
             world.server.to_vote_on(RoundId(name))
 
 
+def test_to_propose_otherwise_than_the_others_costs_no_weight_in_the_vote(world: World) -> None:
+    """What is asked for is no misconduct: the next round does not remember it."""
+    manifest = world.open(kind=OutputKind.TEXT, rule=PROPOSALS)
+    same = dict.fromkeys(SITES[:4], answers(*["gout"] * 6))
+    contribute_texts(world, manifest, same | {SITES[4]: answers(*["asthma"] * 6)})
+    world.server.advance()
+    world.clock.advance(1)
+    later = RoundId("later")
+    manifest = world.open(later, rule=replace(PLURALITY, weights="agreement"))
+    for name in SITES:
+        assert world.server.receive(later, post(name, manifest, votes())).admitted
+    world.server.advance()
+    report: Any = world.server.status(later)["report"]
+    assert {client["weight_ppm"] for client in report["clients"]} == {1_000_000}
+    assert report["remembers"] == []
+
+
+@pytest.mark.parametrize(
+    ("prompts", "own", "most", "opens"),
+    [(3, 4, 64, True), (3, 1_000, 2, False), (20_000, 0, 4, True), (20_000, 0, 8, False), (20_000, 100, 2, False)],
+    ids=["small", "too many labels", "large", "too many bytes", "too many labels in all"],
+)
+def test_proposals_that_could_never_be_voted_on_open_no_round(
+    world: World, monkeypatch: pytest.MonkeyPatch, prompts: int, own: int, most: int, *, opens: bool
+) -> None:
+    """SF105 before anybody pays, not after long proposals have made a set that the wire does not carry."""
+    asked = PromptSet(
+        "wide", tuple(Prompt(PromptId(f"p{n}"), "phrase") for n in range(prompts)), tuple(f"c{n}" for n in range(own))
+    )
+    monkeypatch.setattr("tests.server.world.PROMPTS", asked)
+    if opens:
+        world.open(kind=OutputKind.TEXT, rule=replace(PROPOSALS, max_candidates=most))
+        return
+    with pytest.raises(ConfigurationError, match="SF105"):
+        world.open(kind=OutputKind.TEXT, rule=replace(PROPOSALS, max_candidates=most))
+
+
 @pytest.mark.parametrize(
     ("text", "fits"),
     [
@@ -107,6 +145,10 @@ def test_where_nothing_has_two_candidates_there_is_nothing_to_vote_on(
         ("two\nlines", False),
         (" before", False),
         ("hid\u202eden", False),
+        ("gout\ufe0f", False),
+        ("gout\u3164", False),
+        ("go\u034fut", False),
+        ("goût", True),
         ("HEART", False),
         ("", False),
     ],
