@@ -1,8 +1,9 @@
 """What earlier rounds of the same server say of each client.
 
-Every round that has passed halves what a round before it counts for, and only the last `ROUNDS` are read. A weight is
-never above what the present round alone would give, so that good years buy no bad round; and never above what the
-present and the earlier rounds give together, so that who misbehaved regains its standing by halves.
+Every round that has passed halves what a round before it counts for, and only the last `ROUNDS` are read. What a client
+earns is never above what the present round alone would give, so that good years buy no bad round; and never above what
+the present and the earlier rounds give together, so that who misbehaved regains its standing by halves. Weights by gold
+prompts are told in terms of the heaviest: where that one's past is bad, the others' figures rise.
 """
 
 from __future__ import annotations

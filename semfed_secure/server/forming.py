@@ -93,11 +93,14 @@ def form_consensus(
 
     Raises:
         ConfigurationError: ``SF101`` a text round, and no embedder is configured.
-        IntegrityError: ``SF521`` the embedder is not the one that the manifest pins.
+        IntegrityError: ``SF521`` the embedder is not the one that the manifest pins; ``SF531`` gold prompts are to
+            weigh, and there are none.
     """
     runner = runner or here()
     ordered = sorted(ballots, key=lambda ballot: ballot.member)
     members, rule = [ballot.member for ballot in ordered], terms.manifest.rule
+    if rule.weights == "anchored" and not gold:
+        raise IntegrityError("SF531", "the gold prompts that are to weigh were expected, and are gone")
     prompt_ids = tuple(prompt.id for prompt in terms.prompt_set.prompts)
     times = [clock.now()]
     batch = batch_root([ballot.statement_digest for ballot in ordered])

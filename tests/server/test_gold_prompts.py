@@ -13,6 +13,7 @@ from semfed_secure.errors import ConfigurationError, IntegrityError
 from semfed_secure.ids import RoundId
 from semfed_secure.server.anchors import answers_in, read_anchors
 from semfed_secure.storage import pin_rows
+from semfed_secure.storage.schema import pin
 from semfed_secure.units import OutputKind
 from tests.server.rounds import ROUND, consensus_of, contribute_texts
 from tests.server.world import PLURALITY, SEMANTIC, SITES, World, answers, post, votes
@@ -110,6 +111,20 @@ def test_gold_prompts_that_were_changed_afterwards_stop_the_round(world: World) 
         assert pin_rows.replace_pin(tx, name, expected=kept, value=kept.replace(b"heart", b"lungs"))
     with pytest.raises(IntegrityError, match="SF531"):
         world.server.gold(ROUND)
+
+
+def test_gold_prompts_that_were_deleted_leave_no_round_of_equal_weights(world: World) -> None:
+    """The manifest says what weighs: nothing is published where it is gone."""
+    manifest = world.open(gold=GOLD, rule=ANCHORED)
+    with world.database.transaction() as tx:
+        tx.connection.execute(pin.delete().where(pin.c.name == f"anchors/{ROUND}"))
+    for name in SITES:
+        assert world.server.receive(ROUND, post(name, manifest, votes())).admitted
+    for _ in range(3):
+        world.server.advance()
+        world.clock.advance(60)
+    head = world.server.store.head(ROUND)
+    assert (head.state, "SF531" in (head.reason or "")) == ("aborted", True)
 
 
 @pytest.mark.parametrize(
