@@ -182,9 +182,14 @@ def _likelihood(logprobs: dict[str, Any], *, start: int, stop: int) -> float:
 
 
 def _chosen(answer: str, candidates: Sequence[str]) -> int | None:
-    """The index that an answer names: a candidate word for word, or the first number if it is one of the list."""
+    """The index that an answer names: a candidate word for word, or the first number if it is one of the list.
+
+    A bare number is a place of the list, as was asked, though a candidate may be called so to catch votes for others.
+    """
     folded = answer.strip().strip(".").casefold()
     exact = [index for index, candidate in enumerate(candidates) if candidate.casefold() == folded]
+    if folded.isdecimal() and len(folded) <= 6 and 1 <= int(folded) <= len(candidates):
+        exact = [int(folded) - 1]
     if exact:
         return exact[0]
     found = _NUMBER.search(answer)

@@ -138,6 +138,14 @@ def test_choice_reads_the_number_or_the_name(endpoint: Endpoint, said: str, best
     assert [index for index, value in enumerate(row) if np.isfinite(value)] == ([] if best is None else [best])
 
 
+def test_a_candidate_that_is_called_like_a_place_of_the_list_catches_no_votes(endpoint: Endpoint) -> None:
+    """What was asked for is a number: `1` is the first candidate, whoever proposed `1` as an answer."""
+    endpoint.chat = lambda prompt: "1."
+    with connected(endpoint) as model:
+        row = model.score(["chest pain"], ("angina", "1"))[0]
+    assert np.isfinite(row).tolist() == [True, False]
+
+
 def test_likelihood_sums_the_candidate_only(endpoint: Endpoint) -> None:
     """The prompt's tokens and what the endpoint generated after the candidate do not count."""
     with connected(endpoint, scoring="likelihood") as model:
