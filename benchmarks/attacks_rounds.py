@@ -17,7 +17,8 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attacks_seats import PRIVACY, Questions, Seat
+from attacks_seats import Questions, Seat
+from bundles import PRIVACY
 
 from semfed_secure.clock import SystemClock
 from semfed_secure.errors import ConsensusError

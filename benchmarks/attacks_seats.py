@@ -6,48 +6,34 @@ Bundles are committed to, sealed and signed by the functions of production, what
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cbor2
 from attacks_strategies import WORDINGS
+from bundles import bundle
 
-from semfed_secure.crypto.keys import SealingKey
-from semfed_secure.crypto.sealing import seal
-from semfed_secure.crypto.signing import sign
 from semfed_secure.errors import PeerError
-from semfed_secure.ids import MemberId, sha256
-from semfed_secure.units import Mechanism, OutputKind, PrivacyDeclaration, PrivacyUnit, Relation
+from semfed_secure.units import OutputKind
 from semfed_secure.wire.cose import parse_signed, signed_limits
 from semfed_secure.wire.messages import (
-    ITEM_TYPES,
     RECEIPT_LIMITS,
     SALT_BYTES,
-    Contribution,
-    ContributionStatement,
-    MessageType,
     Payload,
-    commit,
     contribution_limits,
     encode_contribution,
     encode_payload,
-    encode_statement,
     parse_receipt,
-    statement_info,
 )
 
 if TYPE_CHECKING:
     from attacks_strategies import Answers, Scene
 
     from semfed_secure.crypto.keys import SigningKey
+    from semfed_secure.ids import MemberId
     from semfed_secure.server.embedder import Embedder
     from semfed_secure.testing import LocalFederation
     from semfed_secure.wire.messages import RoundManifest
     from semfed_secure.wire.prompts import PromptSet
-
-PRIVACY = PrivacyDeclaration(
-    Mechanism.DP_SGD, Decimal("3.5"), Decimal("0.000001"), PrivacyUnit.ENTITY, Relation.ADD_OR_REMOVE_ONE, "rdp"
-)
 
 
 class Bundle(NamedTuple):
@@ -165,34 +151,8 @@ class Seat:
 
     def _bundle(self, name: str, plaintext: bytes) -> Bundle:
         if name not in self._made:
-            unsealed = self._statement(commit(cbor2.loads(plaintext)[2], plaintext))
-            blob = seal(plaintext, info=statement_info(unsealed), to=SealingKey.parse(self.manifest.recipient_key))
-            statement = replace(unsealed, ciphertext_digests=(sha256(blob),))
-            message = sign(MessageType.STATEMENT, encode_statement(statement), self.key)
-            whole = Contribution(message, (blob,))
+            salt = cbor2.loads(plaintext)[2]
+            whole = bundle(self.member, self.key, self.manifest, salt, plaintext)
             first = replace(whole, sealed=()) if self.text else whole
             self._made[name] = Bundle(encode_contribution(first), encode_contribution(whole))
         return self._made[name]
-
-    def _statement(self, commitment: bytes) -> ContributionStatement:
-        manifest = self.manifest
-        return ContributionStatement(
-            manifest_digest=manifest.digest,
-            federation=manifest.federation,
-            round_id=manifest.round_id,
-            nonce=manifest.nonce,
-            prompt_set_digest=manifest.prompt_set_digest,
-            kind=manifest.kind,
-            sender=self.member,
-            signing_key_id=self.key.key_id,
-            recipient_key_id=manifest.recipient_key_id,
-            created_at_ms=manifest.opens_at_ms,
-            commitment=commitment,
-            ciphertext_digests=(),
-            item_count=manifest.prompt_count,
-            dtype=ITEM_TYPES[manifest.kind],
-            scale=1,
-            privacy=PRIVACY,
-            policy_digest=sha256(b"policy"),
-            log_checkpoint=manifest.log_checkpoint,
-        )

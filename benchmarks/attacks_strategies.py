@@ -6,6 +6,7 @@ than any real one. What it sends goes through the real admission; ``codes`` is h
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -282,15 +283,15 @@ class Oversize(Strategy):
 # -- liars that send vectors, which no round takes ----------------------------------------------------------
 
 
-class VectorStrategy(Strategy):
+class VectorStrategy(Strategy, ABC):
     """Seals an array where votes or texts belong: of 4-byte numbers, and of 2-byte ones that fit where votes stand."""
 
     counted = False
     codes = _refused("SF301 SF314", "SF314")
 
+    @abstractmethod
     def vectors(self, honest: Vectors, target: Vectors) -> Vectors:
         """What every liar sends, from ``(prompts, sites, dimensions)`` and ``(prompts, dimensions)``."""
-        raise NotImplementedError
 
     def collect(self, seat: Seat) -> None:
         for each in self._sealed(seat):

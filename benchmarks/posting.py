@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import secrets
 import statistics
 import subprocess
 import sys
@@ -22,16 +21,14 @@ import tempfile
 import threading
 import time
 from dataclasses import replace
-from decimal import Decimal
 from pathlib import Path
 
 import httpx
 import numpy as np
+from bundles import text_bundle
 
 from semfed_secure.client.transport import HttpTransport
-from semfed_secure.crypto.keys import SealingKey, SigningKey
-from semfed_secure.crypto.sealing import seal
-from semfed_secure.crypto.signing import sign, verify
+from semfed_secure.crypto.signing import verify
 from semfed_secure.identity.member_files import load_member_keys, load_member_record
 from semfed_secure.ids import MemberId, PromptId, RoundId, sha256
 from semfed_secure.server.config import FederationSection, ServerConfig, ServerSection
@@ -40,31 +37,18 @@ from semfed_secure.settings import IdentitySection
 from semfed_secure.storage import round_rows
 from semfed_secure.testing import LocalFederation
 from semfed_secure.testing.federation import PASSPHRASE, SERVER
-from semfed_secure.units import Mechanism, OutputKind, PrivacyDeclaration, PrivacyUnit, Relation
+from semfed_secure.units import OutputKind
 from semfed_secure.wire.messages import (
-    ITEM_TYPES,
     RECEIPT_LIMITS,
-    SALT_BYTES,
-    Contribution,
-    ContributionStatement,
     MessageType,
-    Payload,
-    RoundManifest,
-    commit,
     encode_contribution,
-    encode_payload,
-    encode_statement,
     parse_receipt,
-    statement_info,
 )
 from semfed_secure.wire.prompts import Prompt, PromptSet
 
 PROMPTS, BYTES_EACH = 512, 768
 ROUND = "posting"
 PROMPT_SET = PromptSet(ROUND, tuple(Prompt(PromptId(f"p{n}"), f"What is case {n}?") for n in range(PROMPTS)))
-PRIVACY = PrivacyDeclaration(
-    Mechanism.DP_SGD, Decimal("3.5"), Decimal("0.000001"), PrivacyUnit.ENTITY, Relation.ADD_OR_REMOVE_ONE, "rdp"
-)
 LETTERS = np.frombuffer(b"abcdefghijklmnopqrstuvwxyz      ", np.uint8)
 
 
@@ -80,35 +64,6 @@ def texts(seed: int) -> tuple[str, ...]:
     drawn[:, 8::9] = len(LETTERS) - 1  # no word is so long that it could be somebody's number
     drawn[:, 0], drawn[:, -1] = 0, 0  # no blank at either end
     return tuple(LETTERS[row].tobytes().decode() for row in drawn)
-
-
-def bundle(member: MemberId, key: SigningKey, manifest: RoundManifest, outputs: tuple[str, ...]) -> Contribution:
-    """What a site sends, made as a release makes it."""
-    salt = secrets.token_bytes(SALT_BYTES)
-    payload = encode_payload(Payload(salt=salt, kind=OutputKind.TEXT, texts=outputs))
-    unsealed = ContributionStatement(
-        manifest_digest=manifest.digest,
-        federation=manifest.federation,
-        round_id=manifest.round_id,
-        nonce=manifest.nonce,
-        prompt_set_digest=manifest.prompt_set_digest,
-        kind=manifest.kind,
-        sender=member,
-        signing_key_id=key.key_id,
-        recipient_key_id=manifest.recipient_key_id,
-        created_at_ms=manifest.opens_at_ms,
-        commitment=commit(salt, payload),
-        ciphertext_digests=(),
-        item_count=len(outputs),
-        dtype=ITEM_TYPES[OutputKind.TEXT],
-        scale=1,
-        privacy=PRIVACY,
-        policy_digest=sha256(b"policy"),
-        log_checkpoint="x" * 4_000,  # a checkpoint with both log signatures is about as long
-    )
-    sealed = seal(payload, info=statement_info(unsealed), to=SealingKey.parse(manifest.recipient_key))
-    statement = replace(unsealed, ciphertext_digests=(sha256(sealed),))
-    return Contribution(sign(MessageType.STATEMENT, encode_statement(statement), key), (sealed,))
 
 
 def federation(directory: Path, clients: int) -> LocalFederation:
@@ -205,7 +160,7 @@ def measure(directory: Path, clients: int, *, one: bool) -> dict[str, object]:
         bundles: dict[str, bytes] = {}
         for number, member in enumerate(opened.members):
             key = load_member_keys(opened.site(member) / "keys", PASSPHRASE).signing
-            contribution = bundle(MemberId(member), key, manifest, texts(number))
+            contribution = text_bundle(MemberId(member), key, manifest, texts(number))
             bundles[member] = encode_contribution(contribution)
             commitments[member] = encode_contribution(replace(contribution, sealed=()))
         command = [sys.executable, __file__, "--serve", str(directory), "--clients", str(clients)]

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import simple_icd_10_cm as icd
-from posting import bundle
+from bundles import text_bundle
 
 from semfed_secure.clock import SystemClock
 from semfed_secure.identity.member_files import load_member_keys
@@ -111,7 +111,7 @@ def measure(source: str, scene: str, clients: int, prompts: int) -> dict[str, ob
     ):
         manifest = federation.open_round(ROUND, asked, kind=OutputKind.TEXT, max_new_tokens=64)
         bundles = [
-            bundle(member, load_member_keys(federation.site(member) / "keys", PASSPHRASE).signing, manifest, row)
+            text_bundle(member, load_member_keys(federation.site(member) / "keys", PASSPHRASE).signing, manifest, row)
             for member, row in zip(map(MemberId, federation.members), rows, strict=True)
         ]
         transport, spent = federation.transport(), {}
