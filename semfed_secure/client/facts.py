@@ -73,6 +73,7 @@ def peer_facts(round_: VerifiedRound, *, witnesses: int | None = None) -> PeerFa
         min_clients=manifest.rule.min_clients,
         witnesses=witnesses,
         weights=manifest.rule.weights,
+        rule=manifest.rule.name,
     )
 
 

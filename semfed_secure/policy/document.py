@@ -139,6 +139,7 @@ class PromptLimits(Section):
     """Which public questions may be answered."""
 
     max_count: Count | None = limit(Rule.AT_MOST, "prompts in one set")
+    reviewed_candidates: bool | None = limit(Rule.MUST, "proposed candidates are granted only once they are known")
 
 
 class ModelLimits(Section):
@@ -158,6 +159,7 @@ class PeerLimits(Section):
     min_clients: Count | None = limit(Rule.AT_LEAST, "clients in a round")
     min_witnesses: Witnesses | None = limit(Rule.AT_LEAST, "members that vouch for the server's log")
     weights: frozenset[Name] | None = limit(Rule.ONLY, "what may move a client's weight in the consensus")
+    rules: frozenset[Name] | None = limit(Rule.ONLY, "rules of rounds: what is published of the answers")
     suites: frozenset[Name] | None = limit(Rule.ONLY, "cryptographic suites")
     max_key_age_days: Count | None = limit(Rule.AT_MOST, "age of this site's signing key in days")
 

@@ -118,7 +118,7 @@ class PeerFacts(_Section):
 
     ``witnesses`` counts the members that vouch for its log; it is known when a round is joined. ``weights`` says what
     may move a client's weight: nothing (``equal``), its behaviour (``agreement``), or its answers to gold prompts
-    (``anchored``).
+    (``anchored``). ``rule`` is the manifest's: under ``proposals`` a text of one site alone is published too.
     """
 
     server_id: str
@@ -129,6 +129,7 @@ class PeerFacts(_Section):
     min_clients: int
     witnesses: int | None = None
     weights: str | None = None
+    rule: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

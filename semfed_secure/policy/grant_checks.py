@@ -215,6 +215,13 @@ def _prompts_granted(q: Question) -> Measure | None:
     return Measure(one_of(digest, grants.prompts), digest, grants.prompts)
 
 
+def _candidates_reviewed(q: Question) -> Measure | None:
+    prompts, granted = q.facts.prompts, q.policy.grants.prompts
+    if prompts is None or prompts.proposed_for is None or q.policy.limits.prompts.reviewed_candidates is not True:
+        return None
+    return Measure(one_of(prompts.digest, granted), prompts.digest, granted)
+
+
 def _not_refused(q: Question) -> Measure | None:
     return (
         None if q.facts.prompts is None else Measure(q.facts.prompts.refused is False, q.facts.prompts.refused, False)
@@ -326,6 +333,12 @@ GRANT_CHECKS: tuple[Check, ...] = (
     ),
     Check("PRM-001", "grants.prompts", "prompt set", _prompts_granted),
     Check("PRM-003", "default", "prompt set refused by somebody who reviewed it", _not_refused),
+    Check(
+        "PRM-004",
+        "limits.prompts.reviewed_candidates",
+        "prompt set with proposed candidates, granted as it stands",
+        _candidates_reviewed,
+    ),
     _listed("MOD-001", "grants.models", "model family", "model.family", lambda g: (m.family for m in g.models)),
     Check("MOD-002", "grants.models.digest", "weights of the model", _weights_granted),
     Check("MOD-002", "limits.models.pinned_weights", "weights of the model, pinned by digest", _weights_pinned),

@@ -19,6 +19,8 @@ def beyond_ceiling(grants: Grants, limits: Limits) -> Iterator[Excess]:
     yield from _outside("actions", grants.actions, limits.actions)
     yield from _outside("kinds", grants.kinds, limits.release.kinds)
     yield from _outside("mechanisms", grants.mechanisms, limits.privacy.mechanisms)
+    if limits.prompts.reviewed_candidates and grants.proposed_candidates:
+        yield "proposed_candidates", "the ceiling wants candidates granted with the very set, once they are known"
     for index, dataset in enumerate(grants.datasets):
         yield from _dataset(f"datasets.{index}", dataset, limits)
     for index, model in enumerate(grants.models):

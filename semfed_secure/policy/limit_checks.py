@@ -146,6 +146,7 @@ LIMIT_CHECKS: tuple[Check, ...] = (
     _row("PEER-005", "peers.min_clients", "peer.min_clients"),
     _row("PEER-006", "peers.min_witnesses", "peer.witnesses", when=_joining),
     _row("PEER-007", "peers.weights", "peer.weights"),
+    _row("PEER-008", "peers.rules", "peer.rule"),
     _row("KEY-001", "peers.suites", "peer.suite"),
     _row("KEY-002", "peers.max_key_age_days", "history.key_age_days"),
     _row("LAB-001", "labels.kinds", "labels.kind"),

@@ -87,6 +87,9 @@ def _text(policy: EffectivePolicy) -> Iterator[Remark]:
         yield Remark("LINT-010", "limits.release.text.detectors", "text is granted, and no detector has to look at it")
     if not policy.limits.approvals.release_text:
         yield Remark("LINT-011", "limits.approvals.release_text", "text is granted, and nobody has to approve it")
+    if policy.limits.peers.rules is None:
+        message = "text is granted, and no rule named: a round of proposals would publish a text of this site alone"
+        yield Remark("LINT-016", "limits.peers.rules", message)
 
 
 def _approvals(policy: EffectivePolicy, now: datetime) -> Iterator[Remark]:
@@ -103,6 +106,9 @@ def _approvals(policy: EffectivePolicy, now: datetime) -> Iterator[Remark]:
 
 def _use(policy: EffectivePolicy) -> Iterator[Remark]:
     grants = policy.grants
+    if grants.proposed_candidates:
+        message = "candidates that others propose are answered, and nobody here has seen them"
+        yield Remark("LINT-017", "grants.proposed_candidates", message)
     if Action.RELEASE not in grants.actions:
         return
     for name in ("datasets", "kinds", "mechanisms", "prompts", "models", "peers"):

@@ -214,10 +214,13 @@ def test_a_candidate_that_holds_an_identifier_is_refused_whatever_the_server_adm
     founded.coordinator.abort_round(RoundId("identifying"), "the test is over")
 
 
-def under(federation: LocalFederation, prompts: Sequence[str], proposed: Sequence[str]) -> Client:
-    """A site as it begins, whose policy grants these prompts, and these with proposed candidates."""
+def under(
+    federation: LocalFederation, prompts: Sequence[str], proposed: Sequence[str], rules: Sequence[str] | None = None
+) -> Client:
+    """A site as it begins, whose policy grants these prompts, these with proposed candidates, and names the rules."""
     state = f"state-{len(list(federation.site('bay').glob('state-*')))}"
-    policy = {"grants": {"prompts": prompts, "proposed_candidates": proposed}}
+    policy: dict[str, Any] = {"grants": {"prompts": prompts, "proposed_candidates": proposed}}
+    policy |= {} if rules is None else {"limits": {"peers": {"rules": rules}}}
     return site(federation, "bay", policy=policy, sections={"site": {"state": state}})
 
 
@@ -236,6 +239,20 @@ def test_candidates_that_nobody_here_has_seen_need_a_grant_of_their_own(founded:
         with pytest.raises(PolicyDenied, match="PRM-003"):
             client.join("granted")
     founded.coordinator.abort_round(RoundId("granted"), "the test is over")
+
+
+def test_a_site_refuses_rounds_whose_rule_its_policy_does_not_name(founded: LocalFederation) -> None:
+    """Of proposals, where a text of its own alone would be published, or of votes: before anything is trained."""
+    founded.open_round("own-texts", OPEN_PROMPTS, kind=OutputKind.TEXT, max_candidates=4)
+    base = hex_digest(OPEN_PROMPTS.digest)
+    with (
+        under(founded, [base], [], ["weighted_plurality", "semantic_group"]) as client,
+        pytest.raises(PolicyDenied, match="PEER-008"),
+    ):
+        client.join("own-texts")
+    with under(founded, [base], [], ["proposals"]) as client:
+        client.join("own-texts")
+    founded.coordinator.abort_round(RoundId("own-texts"), "the test is over")
 
 
 def resigned(federation: LocalFederation, **changes: Any) -> Any:

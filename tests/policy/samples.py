@@ -56,6 +56,7 @@ GRANTS = Grants(
     kinds=frozenset(OutputKind),
     mechanisms=frozenset(Mechanism),
     prompts=frozenset({PROMPTS}),
+    proposed_candidates=frozenset({KEY}),
     models=(ModelGrant(family="smollm2", digest=WEIGHTS), ModelGrant(family="coder")),
     peers=(PeerGrant(server_id="server", federation="net", signing_key_ids=frozenset({KEY}), jurisdiction="US"),),
 )
@@ -96,6 +97,7 @@ FACTS = Facts(
         suite="hybrid-pq",
         min_clients=5,
         weights="agreement",
+        rule="weighted_plurality",
     ),
     labels=LabelFacts(kind=OutputKind.VOTES, agreed=200, min_support_ppm=600_000),
     history=HistoryFacts(releases_last_hour=1, releases_last_day=3, key_age_days=30),
@@ -168,6 +170,7 @@ _POOLS: dict[str, list[Any]] = {
     "provenances": list(Provenance),
     "suites": ["hybrid-pq", "nist-p256"],
     "weights": ["equal", "agreement", "anchored"],
+    "rules": ["weighted_plurality", "semantic_group", "proposals"],
 }
 _ROLES = ["privacy_officer", "clinician"]
 _COUNTS = st.sampled_from([0, 1, 2, 4, 5, 30, 300, 1000, 10**6])
@@ -230,6 +233,9 @@ _CHANGES: list[tuple[str, str, list[Any]]] = [
     ("model", "digest", [WEIGHTS, None]),
     ("model", "provenance", list(Provenance)),
     ("peer", "min_clients", [1, 4, 100]),
+    ("peer", "rule", [None, "semantic_group", "proposals"]),
+    ("prompts", "digest", [PROMPTS, WEIGHTS]),
+    ("prompts", "proposed_for", [None, PROMPTS, KEY]),
     ("history", "releases_last_hour", [0, 1, 4]),
 ]
 

@@ -124,6 +124,7 @@ PEER = {"server_id": "server", "federation": "net", "signing_key_ids": [KEY], "j
         ({"models": {"families": ["other"]}}, {"models": [{"family": "coder"}]}, "grants.models.0.family"),
         ({"models": {"pinned_weights": True}}, {"models": [{"family": "coder"}]}, "grants.models.0.digest"),
         ({"peers": {"jurisdictions": ["US"]}}, {"peers": [PEER]}, "grants.peers.0.jurisdiction"),
+        ({"prompts": {"reviewed_candidates": True}}, {"proposed_candidates": [KEY]}, "grants.proposed_candidates"),
     ],
 )
 def test_a_grant_beyond_the_ceiling_is_refused_by_field(folder: Folder, limits: Any, grants: Any, field: str) -> None:

@@ -110,6 +110,7 @@ BREAKING = {
     "dp_trained_model": change("release", mechanism=Mechanism.UNSAFE_NO_NOISE, model_trained_with_dp=False),
     "min_forecast_ppm": change("release", mechanism=Mechanism.RECORD_HISTOGRAM),
     "min_witnesses": replace(change("peer", witnesses=2), action=Action.JOIN),
+    "reviewed_candidates": change("prompts", digest=samples.WEIGHTS, proposed_for=samples.KEY),
     "no_remote_code": change("model", remote_code=True),
     "pinned_weights": change("model", family="coder", digest=None),
 }
@@ -169,6 +170,17 @@ def test_a_site_says_what_may_move_its_weight(weights: str | None, permitted: bo
     """A way of weighing that is not allowed, or not told, is refused: so one can be refused, or demanded."""
     limits = with_value(Limits(), "peers.weights", frozenset({"agreement", "anchored"}))
     assert ask(change("peer", weights=weights), limits=limits).codes == (() if permitted else ("PEER-007",))
+
+
+@pytest.mark.parametrize("action", [Action.JOIN, Action.RELEASE, Action.LEARN])
+@pytest.mark.parametrize(("rule", "permitted"), [(None, False), ("proposals", False), ("semantic_group", True)])
+def test_a_site_says_whether_a_text_of_its_own_alone_may_be_published(
+    action: Action, rule: str | None, permitted: bool
+) -> None:
+    """A round of texts is one thing, a round of proposals another; a rule that is not told is refused."""
+    limits = with_value(Limits(), "peers.rules", frozenset({"weighted_plurality", "semantic_group"}))
+    facts = replace(change("peer", rule=rule), action=action)
+    assert ask(facts, limits=limits).codes == (() if permitted else ("PEER-008",))
 
 
 @pytest.mark.parametrize("action", [Action.TRAIN, Action.RELEASE])

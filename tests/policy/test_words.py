@@ -22,7 +22,13 @@ from tests.policy import samples
 from tests.policy.samples import BUDGET, FACTS, GRANTS, NOW, policy, with_value
 
 TERM = Effective(since=NOW - timedelta(days=30), until=NOW + timedelta(days=200))
-SAFE = GRANTS.model_copy(update={"mechanisms": frozenset({Mechanism.DP_SGD}), "kinds": frozenset({OutputKind.VOTES})})
+SAFE = GRANTS.model_copy(
+    update={
+        "mechanisms": frozenset({Mechanism.DP_SGD}),
+        "kinds": frozenset({OutputKind.VOTES}),
+        "proposed_candidates": frozenset(),
+    }
+)
 HEADER = {"extends": ("pack:healthcare/hipaa",), "frameworks": ("HIPAA",)}
 
 
@@ -78,6 +84,7 @@ def _approval(**values: Any) -> Any:
 
 TEXT = SAFE.model_copy(update={"kinds": frozenset({OutputKind.TEXT})})
 PEOPLE = with_value(Limits(), "data.min_entities", 1000)
+RULES = with_value(Limits(), "peers.rules", frozenset({"proposals"}))
 
 
 @pytest.mark.parametrize(
@@ -95,12 +102,14 @@ PEOPLE = with_value(Limits(), "data.min_entities", 1000)
         ({"grants": _dataset("8", "1e-3"), "limits": PEOPLE}, {"LINT-008"}),
         ({"grants": _dataset("8", "0.9e-3"), "limits": PEOPLE}, set()),
         ({"grants": SAFE.model_copy(update={"mechanisms": frozenset(Mechanism)})}, {"LINT-009"}),
-        ({"grants": TEXT}, {"LINT-010", "LINT-011"}),
+        ({"grants": TEXT}, {"LINT-010", "LINT-011", "LINT-016"}),
+        ({"grants": TEXT, "limits": RULES}, {"LINT-010", "LINT-011"}),
         ({"grants": _approval()}, set()),
         ({"grants": _approval(until=NOW)}, {"LINT-012"}),
         ({"grants": _approval(approver="Security Office")}, {"LINT-013"}),
         ({"grants": _approval(prompts="sha256:" + "0" * 64)}, {"LINT-014"}),
         ({"grants": SAFE.model_copy(update={"peers": ()})}, {"LINT-015"}),
+        ({"grants": SAFE.model_copy(update={"proposed_candidates": SAFE.prompts})}, {"LINT-017"}),
     ],
 )
 def test_lint_remarks(parts: dict[str, Any], codes: set[str]) -> None:
