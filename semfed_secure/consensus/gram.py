@@ -33,11 +33,10 @@ def gram(vectors: Vectors) -> Shares:
     Made in the vectors' own type; where that cannot resolve the distance of two clients, the prompt is done again in
     float64, so that a distance has four digits or more.
     """
-    product: Shares = np.matmul(vectors, vectors.swapaxes(1, 2)).astype(np.float64)
+    found = np.matmul(vectors, vectors.copy().swapaxes(1, 2))  # of two arrays: for one, BLAS takes a slower way
+    product: Shares = found.astype(np.float64, copy=False)
     if vectors.dtype == np.float32:
-        own = np.diagonal(product, axis1=1, axis2=2)
-        lengths = own[:, :, None] + own[:, None, :]
-        close = (lengths - 2 * product <= RESOLVED * lengths).sum(axis=(1, 2)) > vectors.shape[1]
+        close = (2 * found >= (1 - RESOLVED) * _lengths(found)).sum(axis=(1, 2)) > vectors.shape[1]
         if close.any():
             wide = vectors[close].astype(np.float64)
             product[close] = np.matmul(wide, wide.swapaxes(1, 2))
@@ -46,10 +45,18 @@ def gram(vectors: Vectors) -> Shares:
 
 def squared_distances(product: Shares) -> Shares:
     """Squared distance of every two clients from their inner products; exactly 0 where they are equal."""
+    lengths = _lengths(product)
+    apart: Shares = lengths - 2 * product
+    lengths *= SAME
+    apart[~(apart > lengths)] = 0.0
+    return apart
+
+
+def _lengths(product: Vectors) -> Vectors:
+    """The sum of the squared lengths of every two clients."""
     own = np.diagonal(product, axis1=1, axis2=2)
-    lengths = own[:, :, None] + own[:, None, :]
-    apart = lengths - 2 * product
-    return np.where(apart > SAME * lengths, apart, 0.0)
+    total: Vectors = own[:, :, None] + own[:, None, :]
+    return total
 
 
 def combine(shares: Shares, vectors: Vectors) -> Vectors:

@@ -54,7 +54,7 @@ def spherical(product: Shares, weights: Shares) -> Shares:
     """
     lengths = np.sqrt(np.diagonal(product, axis1=1, axis2=2))
     cosine = np.clip(product / lengths[:, :, None] / lengths[:, None, :], -1.0, 1.0)
-    cosine = np.where(squared_distances(cosine) > 0, cosine, 1.0)
+    cosine = np.where(1 - np.abs(cosine) > SAME, cosine, np.sign(cosine))  # the same way, or the opposite
     direction, length = _to_length_one(cosine, weights)
     at_mean = (np.arccos(_cosines(cosine, direction)) * weights).sum(axis=1)
     at_mean = np.where(length > CANCELLED, at_mean, np.inf)

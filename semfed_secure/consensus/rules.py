@@ -199,7 +199,7 @@ def spherical_median(vectors: ArrayLike, weights: ArrayLike | None = None) -> Ve
     """
 
     def rule(dense: Vectors, shares: Shares) -> Vectors:
-        return gram.combine(medians.spherical(gram.gram(dense), shares), dense)
+        return gram.combine(medians.spherical(gram.gram(dense.astype(np.float64)), shares), dense)
 
     return each_prompt(vectors, weights, 1, rule, directed=True)
 

@@ -95,6 +95,18 @@ def test_permutation_of_clients_changes_nothing(name: str, seed: int) -> None:
             assert ends[0] == pytest.approx(ends[1], rel=2e-3, abs=1e-6)
 
 
+@given(SEEDS)
+@settings(max_examples=20)
+def test_directions_that_cancel_each_other_give_nan_and_never_a_zero(seed: int) -> None:
+    """As many one way as the other, of any lengths: what rounding leaves of their sum is no direction."""
+    chance = np.random.default_rng(seed)
+    lengths = 10.0 ** chance.uniform(-2, 1, (4, 6, 1))
+    way = chance.standard_normal((4, 1, 3))
+    vectors = (lengths * np.array([1, 1, 1, -1, -1, -1])[:, None] * way)[..., : chance.integers(1, 4)]
+    assert np.isnan(rules.spherical_median(vectors.astype(np.float64))).all()
+    assert np.isnan(rules.spherical_median(vectors[..., :1].astype(np.float32))).all()
+
+
 @every_rule
 @given(SEEDS, st.lists(st.tuples(st.integers(0, 8), st.sampled_from(STRANGE)), min_size=1, max_size=4))
 @settings(max_examples=20)
