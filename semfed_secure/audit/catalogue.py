@@ -89,7 +89,7 @@ _CARRIED: dict[str, type] = {"log_size": int, "log_root": str}
 _BUNDLE: dict[str, type] = {
     "kind": str, "items": int, "abstained": int, "bytes": int, "aggregation": str, "mechanism": str, "parameters": str,
     "accountant": str, "manifest_digest": str, "prompt_set_digest": str, "recipient_key_id": str, "attempt": int,
-    "step": int, "outcome": str, "source": str, **_CARRIED,
+    "step": int, "outcome": str, "source": str, "alike": int, **_CARRIED,
 }  # fmt: skip
 _ROUND: dict[str, type] = {
     "kind": str, "aggregation": str, "prompts": int, "prompt_set_digest": str, "manifest_digest": str,

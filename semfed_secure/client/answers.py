@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from semfed_secure.llm.model import TokenModel
 from semfed_secure.wire.messages import ABSTAIN
 
 if TYPE_CHECKING:
@@ -22,7 +24,9 @@ EVALUATION_TOKENS = 16
 def vote_on(model: Model, prompts: PromptSet) -> tuple[int, ...]:
     """Index of the best-scored candidate per prompt, `ABSTAIN` where the model has no preference or no candidate.
 
-    Ties go to the first candidate, so that the same scores always give the same votes.
+    Ties go to the first candidate, so that the same scores always give the same votes. Where the model reads the best
+    candidate and another one as the same, it abstains on that prompt, and votes on the others: two members that propose
+    such texts take no more from a site than that.
     """
     choices = [prompts.candidates_of(prompt) for prompt in prompts.prompts]
     return best_candidates(model, [prompt.text for prompt in prompts.prompts], choices)
@@ -40,9 +44,25 @@ def best_candidates(model: Model, texts: Sequence[str], choices: Sequence[tuple[
         scores = np.asarray(model.score([texts[place] for place in places], candidates), dtype=np.float64)
         if scores.shape != (len(places), len(candidates)):
             raise ValueError(f"the model scored shape {scores.shape}, expected {(len(places), len(candidates))}")
+        unclear = alike(model, candidates)
         for place, row in zip(places, scores, strict=True):
-            votes[place] = _best(row)
+            best = _best(row)
+            votes[place] = ABSTAIN if best in unclear else best
     return tuple(votes)
+
+
+def alike(model: Model, candidates: Sequence[str]) -> frozenset[int]:
+    """Indexes of the candidates that ``model`` reads as another one; none where it cannot say."""
+    return model.alike(candidates) if isinstance(model, TokenModel) else frozenset()
+
+
+def prompts_with_alike(model: Model, prompts: PromptSet) -> int:
+    """On how many prompts some candidates read the same to ``model``.
+
+    A number of the public prompts and the tokenizer alone: it may stand in a log, and tells of no record.
+    """
+    lists = Counter(prompts.candidates_of(prompt) for prompt in prompts.prompts)
+    return sum(times for candidates, times in lists.items() if alike(model, candidates))
 
 
 def write_on(model: Model, prompts: PromptSet, *, max_new_tokens: int) -> tuple[str | None, ...]:

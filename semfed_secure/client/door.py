@@ -42,6 +42,7 @@ class ReleasedOutputs:
     votes: tuple[int, ...] = field(repr=False)
     texts: tuple[str | None, ...] = field(repr=False)
     from_caller: bool
+    alike: int
     privacy: PrivacyDeclaration
     charge: Charge | None
     door: Door

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from semfed_secure.errors import ConfigurationError
+from semfed_secure.privacy.histogram import valid_shape
 from semfed_secure.units import Mechanism, OutputKind
 from semfed_secure.wire.messages import ABSTAIN, MAX_TEXT_BYTES
 
@@ -71,6 +72,7 @@ class DraftOutputs:
         adapter: The adapter that answered; None is the untrained model.
         model_digest: Of the weights that answered; None behind an endpoint.
         from_caller: Whether a caller brought the outputs and says that this model made them.
+        alike: Prompts on which some candidates read the same to the site's model.
     """
 
     round: VerifiedRound
@@ -78,13 +80,14 @@ class DraftOutputs:
     adapter: Adapter | None
     model_digest: Digest | None
     from_caller: bool = False
+    alike: int = 0
 
 
 def require_fit(draft: DraftOutputs, mechanism: Mechanism) -> None:
     """Accept only outputs of the round's kind, one per prompt, each possible, that ``mechanism`` can protect.
 
     Raises:
-        ConfigurationError: SF104.
+        ConfigurationError: SF104; SF141 for ballots over more prompts and candidates than one histogram has cells.
     """
     prompts, kind, outputs = draft.round.prompts, draft.round.manifest.kind, draft.outputs
     match outputs:
@@ -101,6 +104,13 @@ def require_fit(draft: DraftOutputs, mechanism: Mechanism) -> None:
     if not fits:
         expected = "ballots of entities" if mechanism is Mechanism.RECORD_HISTOGRAM else f"one of {kind} per prompt"
         raise ConfigurationError("SF104", f"outputs for round {draft.round.manifest.round_id}: {expected} expected")
+    if mechanism is Mechanism.RECORD_HISTOGRAM:
+        valid_shape(histogram_shape(prompts))
+
+
+def histogram_shape(prompts: PromptSet) -> tuple[int, int]:
+    """Prompts, and candidates of the prompt that has most: the cells of a histogram of votes on them."""
+    return len(prompts.prompts), max(len(prompts.candidates_of(prompt)) for prompt in prompts.prompts)
 
 
 def within_topics(outputs: Votes | Texts, prompts: PromptSet, topics: Collection[str] | None) -> Votes | Texts:

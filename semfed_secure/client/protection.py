@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from semfed_secure.client.decisions import RELATION, UNIT, account, charge_for, delta_of
-from semfed_secure.client.outputs import Ballots, DraftOutputs, Votes
+from semfed_secure.client.outputs import Ballots, DraftOutputs, Votes, histogram_shape
 from semfed_secure.errors import ConfigurationError, IntegrityError
 from semfed_secure.privacy.accountant import ACCOUNTANT, noise_multiplier_for
 from semfed_secure.privacy.histogram import NoisyCounts, release_histogram, votes_from_counts
@@ -84,10 +84,11 @@ def noised(ballots: Ballots, round_: VerifiedRound, site: Site) -> Votes:
 
     Cells beyond a prompt's own candidates are noised like all others and then ignored: post-processing.
     """
+    shape = histogram_shape(round_.prompts)
     counts = [len(round_.prompts.candidates_of(prompt)) for prompt in round_.prompts.prompts]
     sigma = sigma_of(site.config)
-    noisy = release_histogram(ballots.votes, (len(counts), max(counts)), sigma=sigma)
-    beyond = np.arange(max(counts)) >= np.asarray(counts)[:, None]
+    noisy = release_histogram(ballots.votes, shape, sigma=sigma)
+    beyond = np.arange(shape[1]) >= np.asarray(counts)[:, None]
     return Votes(votes_from_counts(NoisyCounts(np.where(beyond, _LEAST, noisy)), sigma=sigma))
 
 

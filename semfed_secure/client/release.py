@@ -105,7 +105,8 @@ def permit(draft: DraftOutputs, site: Site) -> PermittedOutputs:
 
     Raises:
         ConsensusError: SF401 or SF404, the round is not open.
-        ConfigurationError: SF104, the outputs do not answer the round, or SF104 and SF142 of the records that vote.
+        ConfigurationError: SF104, the outputs do not answer the round, or SF104 and SF142 of the records that vote;
+            SF141, the round is larger than a histogram.
         PeerError: SF307 or SF310, the round would not admit what this site can sign, or declare.
         PolicyDenied: SF201 with every reason.
         ApprovalNeeded: SF203, where nothing but approvals is missing.
@@ -144,6 +145,7 @@ def privatise(permitted: PermittedOutputs, site: Site) -> ReleasedOutputs:
         votes=outputs.indexes if isinstance(outputs, Votes) else (),
         texts=outputs.answers if isinstance(outputs, Texts) else (),
         from_caller=draft.from_caller,
+        alike=draft.alike,
         privacy=declaration(draft, permitted.charge, site),
         charge=permitted.charge,
         door=DOOR,

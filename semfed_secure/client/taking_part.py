@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Literal, Self, overload
 
-from semfed_secure.client.answers import vote_on, write_on
+from semfed_secure.client.answers import prompts_with_alike, vote_on, write_on
 from semfed_secure.client.ballots import cast_ballots
 from semfed_secure.client.collecting import collect
 from semfed_secure.client.given import given_outputs
@@ -213,6 +213,7 @@ class Round:
     def _draft(self, outputs: GivenOutputs | None, records: Iterable[Record] | None) -> DraftOutputs:
         ready = self._engine.ready()
         drafted: Outputs | Unread
+        alike = 0 if outputs is not None else prompts_with_alike(ready.model, self.prompts)
         if outputs is not None:
             drafted = given_outputs(outputs, self._verified, self._site.config.privacy.mechanism)
         elif self._site.config.privacy.mechanism is Mechanism.RECORD_HISTOGRAM:
@@ -224,7 +225,8 @@ class Round:
         else:
             limit = self.manifest.decoding.max_new_tokens
             drafted = Texts(write_on(ready.model, self.prompts, max_new_tokens=limit))
-        return DraftOutputs(self._verified, drafted, ready.adapter, ready.digest, from_caller=outputs is not None)
+        brought = outputs is not None
+        return DraftOutputs(self._verified, drafted, ready.adapter, ready.digest, from_caller=brought, alike=alike)
 
 
 @contextmanager

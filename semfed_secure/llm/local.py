@@ -70,8 +70,8 @@ class LocalModel:
     def score(self, prompts: Sequence[str], candidates: Sequence[str]) -> NDArray[np.float32]:
         """Log-probability of each candidate among the candidates, ``(prompts, candidates)``.
 
-        Every row's probabilities sum to one: at each place where candidates part, the model chooses among the tokens
-        that lead on to some of them.
+        At each place where candidates part, the model chooses among the tokens that lead on to some of them: every
+        row's probabilities sum to one, those that are `alike` counted once.
         """
         scores = torch.zeros(len(prompts), len(candidates))
         for fork in self._wording.forks(candidates) if prompts else ():
@@ -85,6 +85,10 @@ class LocalModel:
                 scores[places[:, None], passing.nonzero().T] += chosen[:, branches[passing]]
         found: NDArray[np.float32] = scores.numpy()
         return found
+
+    def alike(self, candidates: Sequence[str]) -> frozenset[int]:
+        """Indexes of candidates that the tokenizer makes the same as another one."""
+        return self._wording.alike(candidates)
 
     def answer(self, prompts: Sequence[str], *, max_new_tokens: int) -> list[str | None]:
         """The most likely continuation of each prompt up to its first line's end; None where it is empty."""

@@ -71,6 +71,15 @@ class Model(Protocol):
 
 
 @runtime_checkable
+class TokenModel(Model, Protocol):
+    """A model that knows which candidates it cannot tell apart: the client never votes for one of them."""
+
+    def alike(self, candidates: Sequence[str]) -> frozenset[int]:
+        """Indexes of the candidates that are read as another one; this hangs on the candidates alone."""
+        ...
+
+
+@runtime_checkable
 class TrainableModel(Model, Protocol):
     """A model whose adapter the client may train, keep and roll back.
 

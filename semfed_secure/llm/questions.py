@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -60,12 +61,10 @@ class Wording:
         """Every place where the candidates part, shortest first.
 
         The model's choice at each fork, one after another, singles out one candidate: its probability among the
-        candidates is the product over the forks it passes. Names that part at their first token have one fork.
+        candidates is the product over the forks it passes. Names that part at their first token have one fork; those
+        that are `alike` part nowhere.
         """
-        # The end distinguishes a candidate that is the beginning of another.
-        rows = [(*self.completion(candidate), self.end) for candidate in candidates]
-        if len(set(rows)) != len(rows):
-            raise ConfigurationError("SF104", "two candidates read the same to this model")
+        rows = self._rows(candidates)
         heads = sorted({row[:depth] for row in rows for depth in range(len(row))}, key=lambda head: (len(head), head))
         found = []
         for head in heads:
@@ -74,3 +73,13 @@ class Wording:
             if len(tokens) > 1:
                 found.append(Fork(head, tokens, tuple(tokens.index(t) if t >= 0 else -1 for t in following)))
         return tuple(found)
+
+    def alike(self, candidates: Sequence[str]) -> frozenset[int]:
+        """Indexes of candidates whose tokens are those of another one, too."""
+        rows = self._rows(candidates)
+        times = Counter(rows)
+        return frozenset(index for index, row in enumerate(rows) if times[row] > 1)
+
+    def _rows(self, candidates: Sequence[str]) -> list[tuple[int, ...]]:
+        # The end distinguishes a candidate that is the beginning of another.
+        return [(*self.completion(candidate), self.end) for candidate in candidates]

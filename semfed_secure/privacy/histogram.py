@@ -48,7 +48,7 @@ def count_votes(votes: Iterable[Vote], shape: tuple[int, int]) -> Counts:
         ConfigurationError: SF141 for a shape without cells or above `MAX_CELLS`; SF142 for votes without entity or of
             fewer than two entities; SF105 for a vote outside the shape.
     """
-    prompts, candidates = _valid_shape(shape)
+    prompts, candidates = valid_shape(shape)
     ballots: dict[str, Counter[tuple[int, int]]] = {}
     for position, (entity_id, prompt, candidate) in enumerate(votes):
         if not is_entity_id(entity_id):
@@ -123,7 +123,12 @@ def _least_count(sigma: float, candidates: int) -> int:
     return int(np.argmax(candidates * np.append(tail, 0) <= FALSE_VOICE)) + 1
 
 
-def _valid_shape(shape: tuple[int, int]) -> tuple[int, int]:
+def valid_shape(shape: tuple[int, int]) -> tuple[int, int]:
+    """``shape`` where one histogram can have it: ask before anything is reserved for its release.
+
+    Raises:
+        ConfigurationError: SF141 for a shape without cells or above `MAX_CELLS`.
+    """
     prompts = valid_count("prompts", shape[0], MAX_CELLS)
     candidates = valid_count("candidates", shape[1], MAX_CELLS)
     valid_count("prompts x candidates", prompts * candidates, MAX_CELLS)

@@ -93,6 +93,21 @@ def test_step_1_under_record_histogram_only_ballots_pass(world: World, histogram
         permit(draft(world.joined(histogram), Votes(VOTES), histogram), histogram.site)
 
 
+def test_step_1_a_round_with_more_cells_than_a_histogram_reserves_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SF141 before anything is charged, logged as charged or read."""
+    monkeypatch.setattr("semfed_secure.privacy.histogram.MAX_CELLS", 23)  # 6 prompts with 4 candidates have 24
+    with world.client(mechanism=HISTOGRAM) as client:
+        joined = client.join(ROUND)
+        before = events(client)
+        for outputs in ({"records": iter([None])}, {"outputs": [("a", 0, 0), ("b", 1, 1)]}):
+            with pytest.raises(ConfigurationError) as caught:
+                joined.contribute(**outputs)  # type: ignore[arg-type]
+            assert caught.value.code == "SF141"
+        assert (charges(client), outbox(client), events(client)) == ([], [], before)
+
+
 # -- 2 ------------------------------------------------------------------------------------------------------
 
 
@@ -240,7 +255,7 @@ def test_step_4_cannot_be_walked_around() -> None:
     with pytest.raises(TypeError):
         PermittedOutputs(None, None, None, object())  # type: ignore[arg-type]
     with pytest.raises(TypeError):
-        ReleasedOutputs(None, (), (), False, None, None, object())  # type: ignore[arg-type]
+        ReleasedOutputs(None, (), (), False, 0, None, None, object())  # type: ignore[arg-type]
 
 
 # -- 5 ------------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -28,6 +28,9 @@ from tests.client.world import (
     records,
     taught,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def test_ten_lines_teach_a_site_what_it_was_blind_for(world: World) -> None:
@@ -105,6 +108,22 @@ def test_outputs_from_elsewhere_may_be_labels_or_indexes(world: World, outputs: 
         released = [row.event for row in client.site.audit.entries(0, 99) if row.event.type == "bundle.released"]
         assert released[0].details["source"] == "caller"
         assert released[0].details["abstained"] == outputs.count(None)
+        assert released[0].details["alike"] == 0
+
+
+def test_the_log_counts_prompts_on_which_a_model_cannot_tell_candidates_apart(world: World) -> None:
+    """The site votes on, but for no candidate that its model reads as another one."""
+
+    class Shortsighted(TableModel):
+        def alike(self, candidates: Sequence[str]) -> frozenset[int]:
+            return frozenset({candidates.index("heart"), candidates.index("lung")})
+
+    world.open_round()
+    with world.client(mechanism=UNSAFE, model=Shortsighted(TRUTH)) as client:
+        assert client.join(ROUND).contribute().outcome is Outcome.ADMITTED
+        released = [row.event for row in client.site.audit.entries(0, 99) if row.event.type == "bundle.released"]
+        unclear = sum(label in {"heart", "lung"} for label in TRUTH.values())
+        assert (released[0].details["alike"], released[0].details["abstained"]) == (len(TRUTH), unclear)
 
 
 @pytest.mark.parametrize("outputs", [["heart"] * 5, ["liver"] * 6, [4] * 6, [True] * 6, [1.5] * 6, [("a", 0, 0)] * 6])

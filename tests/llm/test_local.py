@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
+from tokenizers import normalizers
 
+from semfed_secure.client.answers import best_candidates, prompts_with_alike
 from semfed_secure.errors import ConfigurationError, IntegrityError
+from semfed_secure.ids import PromptId
 from semfed_secure.llm import local, writing
 from semfed_secure.llm.adapter import DESCRIPTION, USE, WEIGHTS
 from semfed_secure.llm.model import Record, TrainableModel, TrainingPlan
 from semfed_secure.units import Mechanism
+from semfed_secure.wire.messages import ABSTAIN
+from semfed_secure.wire.prompts import Prompt, PromptSet
 from tests.llm import tiny
 
 if TYPE_CHECKING:
@@ -84,6 +89,21 @@ def test_scores_do_not_depend_on_the_company(model: LocalModel) -> None:
     together = model.score(PROMPTS, CANDIDATES)
     for place, prompt in enumerate(PROMPTS):
         np.testing.assert_allclose(model.score([prompt], CANDIDATES)[0], together[place], atol=1e-4)
+
+
+def test_two_candidates_that_the_tokenizer_makes_one_cost_the_votes_for_them_and_no_others(model: LocalModel) -> None:
+    """Two members can propose such texts; the site still votes wherever it likes another candidate better."""
+    wording: Any = model._wording
+    stripped = normalizers.Sequence([normalizers.NFD(), normalizers.StripAccents()])
+    wording._tokenizer.backend_tokenizer.normalizer = stripped
+    prompts = [f"patient {number}" for number in range(20)]
+    own, proposed = ("resume", "heart", "lung"), ("resume", "heart", "lung", "résumé")
+    alone = best_candidates(model, prompts, [own] * len(prompts))
+    assert {0} < set(alone)
+    assert best_candidates(model, prompts, [proposed] * len(prompts)) == tuple(vote or ABSTAIN for vote in alone)
+    np.testing.assert_allclose(np.exp(model.score(prompts, proposed)[:, :3]).sum(1), 1, rtol=1e-5)
+    asked = [Prompt(PromptId(f"p{place}"), text, (own, proposed)[place % 2]) for place, text in enumerate(prompts)]
+    assert prompts_with_alike(model, PromptSet("p", tuple(asked))) == len(prompts) // 2
 
 
 def test_nothing_asked_is_nothing_answered(model: LocalModel) -> None:

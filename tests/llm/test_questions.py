@@ -41,11 +41,16 @@ def test_of_a_long_prompt_the_last_tokens_count(text: str, most: int) -> None:
     assert Wording(tiny.tokenizer(), most=most).prompt(text) == whole[-most:]
 
 
-def test_candidates_that_read_the_same_are_refused() -> None:
-    """The model could never tell them apart: SF104."""
-    with pytest.raises(ConfigurationError) as caught:
-        WORDING.forks(["lung", " lung "])
-    assert caught.value.code == "SF104"
+def test_candidates_that_read_the_same_part_nowhere_and_are_named() -> None:
+    """The others keep the forks that they would have without the second one."""
+    assert WORDING.forks(["lung", " lung "]) == ()
+    alone, doubled = (WORDING.forks(["lung", "heart", *more]) for more in ((), (" lung ",)))
+    assert [(fork.shared, fork.tokens, fork.branch[:2]) for fork in doubled] == [
+        (fork.shared, fork.tokens, fork.branch) for fork in alone
+    ]
+    assert {fork.branch[0] == fork.branch[2] for fork in doubled} == {True}
+    assert WORDING.alike(["lung", "heart", " lung "]) == {0, 2}
+    assert WORDING.alike(["lung", "heart"]) == frozenset()
 
 
 def test_an_empty_prompt_has_a_token() -> None:
