@@ -166,6 +166,7 @@ def main() -> None:
         "delta": scale.training.delta,
         "scale": scale.name,
         "prompts": scale.asked[KIND],
+        "gold": scale.gold[KIND],
         "heldout": scale.measured[KIND],
         "models": {family: dict(scale.settings[family]) for family in scale.families},
         "terms": list(scale.terms[KIND]),

@@ -16,7 +16,7 @@ import numpy as np
 from semfed_secure.client.answers import answers_right, best_candidates
 from semfed_secure.client.config import ValidationSection
 from semfed_secure.client.records import LabelledPrompt
-from semfed_secure.consensus import RoundReport, Status, Votes, evaluate, round_report
+from semfed_secure.consensus import RoundReport, Status, Votes, anchor_counts, evaluate, round_report
 from semfed_secure.demo.data import FederationData, Row
 from semfed_secure.demo.plan import Scale, SiteRole, settle
 from semfed_secure.demo.workspace import foreign_answers
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KIND, NONE = "votes", "none"
+SHARES = {"--min-support": "min_support_ppm", "--min-margin": "min_margin_ppm"}  # options of ``semfed round open``
 NONCE = bytes(32)  # of the round: decides ties only
 MAX_SCORE_DROP = float(ValidationSection.model_fields["max_score_drop"].default)
 
@@ -51,6 +52,8 @@ class Bench:
         self.asked = self.data.prompts[: scale.asked[KIND]]
         self.prompts = [self.data.question(row, KIND) for row in self.asked]
         self.heldout = self.data.heldout[: scale.measured[KIND]]
+        known = self.data.gold[: scale.gold[KIND]]
+        self.gold = {place: self.data.candidates.index(row.label) for place, row in enumerate(known)}
         self._sources, self._loaded = models, dict[str, LocalModel]()
 
     def base(self, family: str) -> Document:
@@ -128,7 +131,7 @@ class Bench:
         members, ids, rule = sorted(ballots), tuple(row.id for row in self.asked), rule_of(self.scale)
         answers = np.array([ballots[name] for name in members], np.int64)
         evidence = Votes(answers, np.full(len(ids), len(self.data.candidates), np.int64), ids, NONCE)
-        outcomes, weights = evaluate(evidence, rule)
+        outcomes, weights = evaluate(evidence, rule, anchors=anchor_counts(evidence, self.gold))
         report = round_report(evidence, outcomes, weights, rule=rule, members=members, prompt_ids=ids)
         return np.where(outcomes.status == Status.AGREED, outcomes.label, -1).tolist(), report
 
@@ -149,10 +152,9 @@ class Bench:
 
 
 def rule_of(scale: Scale) -> ConsensusRule:
-    """The terms of the demo's round of votes, completed by a server's defaults."""
+    """The terms of the demo's round of votes, completed by a server's defaults; weights are by gold prompts."""
     given = zip(scale.terms[KIND][::2], scale.terms[KIND][1::2], strict=True)
-    asked = dict(_term(option, value) for option, value in given)
-    terms = RoundsSection.model_validate(asked)
+    terms = RoundsSection.model_validate({SHARES[option]: round(1_000_000 * float(value)) for option, value in given})
     return ConsensusRule(
         name="weighted_plurality",
         min_clients=terms.min_clients,
@@ -160,14 +162,8 @@ def rule_of(scale: Scale) -> ConsensusRule:
         min_margin_ppm=terms.min_margin_ppm,
         similarity_ppm=0,
         trim_ppm=0,
-        weights=terms.weights,
+        weights="anchored",
     )
-
-
-def _term(option: str, value: str) -> tuple[str, str | int]:
-    """One option of ``semfed round open`` as the setting that it overrides."""
-    shares = {"--min-support": "min_support_ppm", "--min-margin": "min_margin_ppm"}
-    return ("weights", value) if option == "--weights" else (shares[option], round(1_000_000 * float(value)))
 
 
 def once(path: Path, make: Callable[[], Document]) -> Document:

@@ -180,7 +180,8 @@ def _round(workspace: Workspace, status: Document, told: Mapping[str, str]) -> D
 
     Refusals before the signatures name nobody at the server: there the code is the one that the site was told.
     """
-    report = status["report"] or {"agreed": 0, "contested": 0, "too_few": 0, "clients": []}
+    nothing: Document = {"agreed": 0, "contested": 0, "too_few": 0, "clients": []}
+    (report,) = status["report"]["groups"] if status["report"] else [nothing]
     refused = {row["member"]: row["code"] for row in status["refused"]}
     refused |= {site: code for site, code in told.items() if site not in refused and site not in status["admitted"]}
     liars = {site.id for site in workspace.sites if site.role is SiteRole.MALICIOUS}

@@ -46,9 +46,10 @@ class Scale:
     """The size of a demo: how many honest sites, which model families in turn, which rounds, how they train.
 
     Writing texts takes far longer than choosing labels, so each kind has its own numbers: one record of a site in
-    ``one_in``, ``asked`` public prompts, ``measured`` held-out rows. Honest sites of a family that is not in
-    ``writers`` take no part in ``text``: their policies do not grant it. ``settings`` are the model settings of each
-    family, ``terms`` the options of ``semfed round open`` for each kind.
+    ``one_in``, ``asked`` public prompts, ``measured`` held-out rows, and ``gold`` prompts whose answers the server
+    knows, where the data tells them: by these members weigh, and by their behaviour where it does not. Honest sites of
+    a family that is not in ``writers`` take no part in ``text``: their policies do not grant it. ``settings`` are the
+    model settings of each family, ``terms`` the options of ``semfed round open`` for each kind.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Scale:
     training: Training
     one_in: Mapping[str, int]
     asked: Mapping[str, int]
+    gold: Mapping[str, int]
     measured: Mapping[str, int]
     settings: Mapping[str, Mapping[str, float]]
     terms: Mapping[str, tuple[str, ...]]

@@ -142,9 +142,16 @@ def _open(workspace: Workspace, plan: RoundPlan, progress: Progress) -> None:
     labels = [part for label in workspace.candidates(plan.kind) for part in ("--candidate", label)]
     terms = ["--id", plan.id, "--kind", plan.kind, "--closes-in", str(workspace.scale.round_seconds)]
     prompts = ["--prompts", str(workspace.prompts_file(plan.kind))]
-    rule = workspace.scale.terms.get(plan.kind, ())
+    rule = [*workspace.scale.terms.get(plan.kind, ()), *_weights(workspace, plan.kind)]
     run_command(["round", "open", *config, *terms, *prompts, *labels, *rule], environment=OFFLINE)
     progress.say(f"{plan.id} is open: {len(workspace.prompt_set(plan.kind).prompts)} prompts, {plan.kind}")
+
+
+def _weights(workspace: Workspace, kind: str) -> list[str]:
+    """By gold prompts where the server knows some, by behaviour where it could; else members count alike."""
+    if workspace.gold(kind):
+        return ["--weights", "anchored", "--anchors", str(workspace.gold_file(kind))]
+    return ["--weights", "agreement"] if workspace.scale.gold.get(kind) else []
 
 
 def _hold(workspace: Workspace, plan: RoundPlan, children: Children, progress: Progress) -> None:
@@ -175,7 +182,7 @@ def _hold(workspace: Workspace, plan: RoundPlan, children: Children, progress: P
             page, status = _page(server, plan), round_status(workspace, plan.id)
     if status["state"] == "aborted":
         raise ConsensusError("SF403", f"{plan.id} was aborted: {status['reason']}")
-    report = status["report"]
+    (report,) = status["report"]["groups"]
     counts = f"{report['agreed']} agreed, {report['contested']} contested, {report['too_few']} too few"
     progress.say(f"{plan.id} is published: {counts}")
 

@@ -7,10 +7,10 @@ from semfed_secure.demo.plan import RoundPlan, Scale, Training
 ROUNDS = (RoundPlan("round-1", "votes"), RoundPlan("round-2", "text"))
 SMOLLM, GEMMA = "smollm2-135m", "gemma-3-270m"
 
-# A liar loses up to half its weight by disagreeing. Among five others a lead of 15 % is more than the half vote it has
-# left, so that what it could tip is contested, and less than one vote, so that two who agree settle what three do not.
+# Gold prompts take a liar's weight down to a fiftieth, and the others' to what they know. A lead of a tenth was chosen
+# on the votes of five runs (docs/explanation/feasibility.md).
 TERMS = {
-    "votes": ("--weights", "agreement", "--min-support", "0.34", "--min-margin", "0.15"),
+    "votes": ("--min-support", "0.34", "--min-margin", "0.10"),
     "text": ("--min-support", "0.34", "--max-new-tokens", "16"),
 }
 SETTINGS = {
@@ -27,6 +27,7 @@ FULL = Scale(
     training=Training(steps=12, sample_rate=1.0, clip_norm=1.0, epsilon="8", delta="1e-6"),
     one_in={"votes": 1, "text": 40},
     asked={"votes": 1000, "text": 48},
+    gold={"votes": 50},
     measured={"votes": 2000, "text": 60},
     settings=SETTINGS,
     terms=TERMS,
@@ -42,6 +43,7 @@ FAST = Scale(
     training=Training(steps=8, sample_rate=1.0, clip_norm=1.0, epsilon="8", delta="1e-6"),
     one_in={"votes": 1, "text": 20},
     asked={"votes": 60, "text": 12},
+    gold={"votes": 15},
     measured={"votes": 150, "text": 8},
     settings={SMOLLM: SETTINGS[SMOLLM] | {"layers": 4}},
     terms=TERMS,

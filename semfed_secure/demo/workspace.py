@@ -117,6 +117,14 @@ class Workspace:
         prompts = tuple(Prompt(PromptId(row.id), self.data.question(row, kind)) for row in asked)
         return PromptSet(kind, prompts, self.candidates(kind))
 
+    def gold_file(self, kind: str) -> Path:
+        """The prompts whose right answers the server knows, where there are some."""
+        return self.root / "server" / f"gold-{kind}.jsonl"
+
+    def gold(self, kind: str) -> tuple[Row, ...]:
+        """These prompts with their answers."""
+        return self.data.gold[: self.scale.gold.get(kind, 0)]
+
     def heldout(self, kind: str) -> tuple[Row, ...]:
         """The rows that ``kind`` is measured on."""
         return self.data.heldout[: self.scale.measured[kind]]
@@ -348,3 +356,7 @@ def _write_prompts(workspace: Workspace, kind: str) -> None:
     path = workspace.prompts_file(kind)
     rows = ({"id": prompt.id, "prompt": prompt.text} for prompt in workspace.prompt_set(kind).prompts)
     write_lines(path, rows)
+    if gold := workspace.gold(kind):
+        answers = ({"id": row.id, "answer": workspace.data.answer(row, kind)} for row in gold)
+        write_lines(workspace.gold_file(kind), answers)
+        workspace.gold_file(kind).chmod(0o600)  # who reads it knows where lying does not pay

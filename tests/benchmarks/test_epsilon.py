@@ -28,7 +28,7 @@ SCALE = replace(
     asked={"votes": 40},
     measured={"votes": 20},
     settings={"tiny": {"layers": 2}},
-    terms={"votes": ("--weights", "agreement", "--min-support", "0.1", "--min-margin", "0")},
+    terms={"votes": ("--min-support", "0.1", "--min-margin", "0")},
 )
 
 
@@ -86,8 +86,8 @@ def test_none_is_the_same_clipping_without_noise(bench) -> None:
 
 
 def test_the_terms_are_those_of_the_demo() -> None:
-    """Weights by agreement, a third of the weight, a lead of 15 %, three clients."""
-    rule = ConsensusRule("weighted_plurality", 3, 340_000, 150_000, 0, 0, "agreement")
+    """Weights by gold prompts, a third of the weight, a lead of a tenth, three clients."""
+    rule = ConsensusRule("weighted_plurality", 3, 340_000, 100_000, 0, 0, "anchored")
     assert rule_of(FULL) == rule
 
 

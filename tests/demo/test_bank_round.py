@@ -121,7 +121,7 @@ def test_the_banks_agree_on_the_right_category_more_often_than_not(outcome, data
     gold = [row.label for row in data.gold]
     agreed = [
         (result.label, label)
-        for result, label in zip(consensus.results, gold, strict=True)
+        for result, label in zip(consensus.results[0], gold, strict=True)
         if result.status is PromptStatus.AGREED
     ]
     assert len(agreed) > 0.3 * len(gold)

@@ -31,7 +31,8 @@ SCALE = Scale(
     asked={"votes": 60},
     measured={"votes": 20},
     settings={"tiny": {"layers": 2}},
-    terms={"votes": ("--weights", "agreement")},
+    gold={"votes": 15},
+    terms={},
     round_seconds=240,
 )
 HONEST = {"st-mary", "riverside", "hillcrest"}

@@ -34,6 +34,7 @@ SCALE = Scale(
     training=TRAINING,
     one_in=ONE_IN,
     asked=ASKED,
+    gold={"votes": 15},
     measured={"votes": 200, "text": 20},
     settings={"one": {"layers": 2}},
     terms={},
