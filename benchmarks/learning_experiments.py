@@ -82,30 +82,25 @@ def order(seeds: int) -> Iterator[Experiment]:
     """Every experiment, the most important first; what an earlier one did is not done again."""
     few, more = range(1, min(seeds, 5) + 1), range(6, seeds + 1)
     yield from _core("icd", few, FIRST)
-    yield from _core("icd", few, SECOND)
     for seed in few:
         yield from _labels("icd", seed)
     for way in ("little", "noise", "dp", "small"):
         yield from (Experiment("icd", seed, "mixed", 5, (0,), way, THIRD) for seed in few)
-    yield from _core("icd", few, FOURTH)
-    for seed in few:
-        yield Experiment("icd", seed, "mixed", 5, (), "", OTHERS)
-        yield from (Experiment("icd", seed, "same", 5, (0,), way, OTHERS) for way in WAYS)
-    yield from _core("icd", more, FIRST)
-    for seed in few:
-        arms = ("medoid", "ours", "ours + check", "own", "fedavg")
-        yield from (Experiment("icd", seed, "mixed", 5, (0,), way, arms, rounds=3) for way in ("little", "noise"))
+    yield from _core("icd", more, FIRST + THIRD)
+    yield from _core("icd", few, SECOND)
     for task in ("merchants", "intents"):
-        yield from _core(task, few, FIRST + SECOND + THIRD + FOURTH)
+        yield from _core(task, few, FIRST + THIRD)
         for seed in few:
             yield from _labels(task, seed)
-    for seed in few:
-        for clients in (3, 7):
-            yield from (Experiment("icd", seed, "mixed", clients, (0,), way, OTHERS) for way in WAYS)
-        yield from (Experiment("icd", seed, "mixed", 5, (0, 2), way, OTHERS) for way in ("little", "noise-map"))
-    yield from _core("icd", more, SECOND + THIRD + FOURTH)
+    for part in (_controls, _rounds, _rosters):
+        for seed in few:
+            yield from part(seed)
+    yield from _core("icd", few, FOURTH)
+    yield from _core("icd", more, SECOND + FOURTH)
     for seed in more:
         yield from _labels("icd", seed)
+    for task in ("merchants", "intents"):
+        yield from _core(task, few, SECOND + FOURTH)
 
 
 def fast_order() -> Iterator[Experiment]:
@@ -121,6 +116,22 @@ def _core(task: str, seeds: Sequence[int], arms: tuple[str, ...]) -> Iterator[Ex
     """Five sites of two families, one of them weak, in four ways."""
     for seed in seeds:
         yield from (Experiment(task, seed, "mixed", 5, (0,), way, arms) for way in WAYS)
+
+
+def _controls(seed: int) -> Iterator[Experiment]:
+    yield Experiment("icd", seed, "mixed", 5, (), "", OTHERS)
+    yield from (Experiment("icd", seed, "same", 5, (0,), way, OTHERS) for way in WAYS)
+
+
+def _rounds(seed: int) -> Iterator[Experiment]:
+    arms = ("medoid", "ours", "ours + check", "own", "fedavg")
+    yield from (Experiment("icd", seed, "mixed", 5, (0,), way, arms, rounds=3) for way in ("little", "noise"))
+
+
+def _rosters(seed: int) -> Iterator[Experiment]:
+    for clients in (3, 7):
+        yield from (Experiment("icd", seed, "mixed", clients, (0,), way, OTHERS) for way in WAYS)
+    yield from (Experiment("icd", seed, "mixed", 5, (0, 2), way, OTHERS) for way in ("little", "noise-map"))
 
 
 def _labels(task: str, seed: int) -> Iterator[Experiment]:
