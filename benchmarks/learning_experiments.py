@@ -7,6 +7,7 @@ and reports. `reading` makes a lab that does nothing: an experiment that lacks a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -87,11 +88,11 @@ def order(seeds: int) -> Iterator[Experiment]:
     for way in ("little", "noise", "dp", "small"):
         yield from (Experiment("icd", seed, "mixed", 5, (0,), way, THIRD) for seed in few)
     yield from _core("icd", more, FIRST + THIRD)
-    yield from _core("icd", few, SECOND)
     for task in ("merchants", "intents"):
         yield from _core(task, few, FIRST + THIRD)
-        for seed in few:
-            yield from _labels(task, seed)
+    yield from _core("icd", few, SECOND)
+    for task, seed in product(("merchants", "intents"), few):
+        yield from _labels(task, seed)
     for part in (_controls, _rounds, _rosters):
         for seed in few:
             yield from part(seed)
