@@ -17,9 +17,9 @@ from semfed_secure.consensus import (
     client_weights,
     rules,
     text_answers,
+    tie_seed,
 )
 from semfed_secure.consensus.outcome import MAX_WEIGHT_PPM
-from semfed_secure.server.forming import tie_seed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,5 +1,6 @@
 """Proposed candidates at a site: those that a verified round published, no more, no fewer, and none with an identifier.
 
+They stand in the order of a hash that nobody could choose, and that a site recomputes: another might tell who proposed.
 They are not compared with private records here. Whether this site then takes part would tell whoever proposed them
 what stands in a record; a person compares, before the policy grants the prompts (`semfed_secure.client.review`).
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NoReturn
 
+from semfed_secure.consensus import in_order, tie_seed
 from semfed_secure.detect import scan
 from semfed_secure.errors import ConfigurationError, PeerError
 from semfed_secure.wire.candidates import can_be_candidate, voting_set
@@ -35,6 +37,10 @@ def require_proposed(round_: VerifiedRound, published: VerifiedConsensus) -> Non
         expected = None
     if expected != round_.manifest.prompt_set_digest:
         _refuse("exactly the candidates that were published were expected")
+    nonce = tie_seed(proposals.nonce, published.consensus.commitments_root)
+    for prompt, result in zip(published.round.prompts.prompts, results, strict=True):
+        if result.candidates != in_order(result.candidates, nonce=nonce, prompt_id=prompt.id):
+            _refuse("candidates in the order of the round's own hash were expected")
     texts = {text for result in results for text in result.candidates}
     if not all(can_be_candidate(text) and not scan(text) for text in texts):
         _refuse("candidates on one line, without identifiers, were expected")

@@ -12,7 +12,7 @@ from semfed_secure.consensus.text import text_consensus
 from semfed_secure.wire.prompts import folded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from semfed_secure.consensus.text import Graph, TextAnswers
     from semfed_secure.wire.messages import ConsensusRule
@@ -57,11 +57,12 @@ def candidates(
         listing = np.array([len(one) < rule.max_candidates for one in chosen])
         rest &= ~outcomes.members & enough & listing  # what follows is no heavier than what was not enough
     lists = zip(prompt_ids, _texts(evidence, chosen), strict=True)
-    return [tuple(sorted(texts, key=_order(nonce, prompt_id))) for prompt_id, texts in lists]
+    return [in_order(texts, nonce=nonce, prompt_id=prompt_id) for prompt_id, texts in lists]
 
 
-def _order(nonce: bytes, prompt_id: str) -> Callable[[str], bytes]:
-    return lambda text: tie_key(nonce, prompt_id, text.encode())
+def in_order(texts: Iterable[str], *, nonce: bytes, prompt_id: str) -> tuple[str, ...]:
+    """The candidates of a prompt by their `tie_key`: an order that tells nothing, and that every reader can check."""
+    return tuple(sorted(texts, key=lambda text: tie_key(nonce, prompt_id, text.encode())))
 
 
 def _same(evidence: TextAnswers, graph: Graph, one: int, other: int) -> bool:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from semfed_secure.ids import Digest, sha256
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -152,6 +154,11 @@ def tolerance(
         rounding = 10 * len(weights)
         return np.searchsorted(5 * heaviest, top - 4 * rival - rounding, side="left").astype(np.int64)
     return np.searchsorted(2 * heaviest, top - rival, side="left").astype(np.int64)
+
+
+def tie_seed(nonce: bytes, commitments_root: Digest) -> Digest:
+    """What ties are broken by: nobody knew it when they committed, and nobody changes it by what they open."""
+    return sha256(nonce + commitments_root)
 
 
 def tie_key(nonce: bytes, prompt_id: str, label: bytes) -> bytes:

@@ -23,9 +23,10 @@ from semfed_secure.consensus import (
     evaluate,
     past_of,
     round_report,
+    tie_seed,
 )
 from semfed_secure.errors import ConfigurationError, IntegrityError
-from semfed_secure.ids import Digest, sha256
+from semfed_secure.ids import Digest
 from semfed_secure.server.proposals import as_proposals, proposed_results
 from semfed_secure.server.sharding import here
 from semfed_secure.units import OutputKind
@@ -150,11 +151,6 @@ def _payloads(ballots: Sequence[Ballot], terms: RoundTerms) -> list[Payload]:
 def batch_root(statement_digests: Sequence[bytes]) -> Digest:
     """RFC 6962 root over statement digests in ascending order: commits to them all, tells no member."""
     return Digest(root_over(sorted(statement_digests)))
-
-
-def tie_seed(nonce: bytes, commitments_root: Digest) -> Digest:
-    """What ties are broken by: nobody knew it when they committed, and nobody changes it by what they open."""
-    return sha256(nonce + commitments_root)
 
 
 def _evidence(

@@ -14,6 +14,7 @@ import pytest
 from semfed_secure.client.candidates import require_proposed
 from semfed_secure.client.reviews import record_verdict
 from semfed_secure.clock import FixedClock
+from semfed_secure.consensus import in_order, tie_seed
 from semfed_secure.crypto.signing import sign, verify
 from semfed_secure.detect import scan
 from semfed_secure.errors import ConfigurationError, ConsensusError, PeerError, PolicyDenied
@@ -285,24 +286,54 @@ def test_a_round_of_proposals_publishes_nothing_else(founded: LocalFederation, c
     founded.coordinator.abort_round(RoundId(name), "the test is over")
 
 
+def listed(federation: LocalFederation, *texts: str) -> tuple[str, ...]:
+    """Candidates of the first prompt in the order that is theirs."""
+    with site(federation, "bay") as client:
+        found = client.join(ASKED).wait_for_consensus()
+    seed = tie_seed(found.round.manifest.nonce, found.consensus.commitments_root)
+    return in_order(texts, nonce=seed, prompt_id=OPEN_PROMPTS.prompts[0].id)
+
+
+def vote_on_another_list(
+    federation: LocalFederation, name: str, candidates: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> Altering:
+    """A round of votes on candidates that the server signs instead of those that it published; its log holds both."""
+    transport = Altering(federation.transport(), consensus=resigned(federation, candidates=candidates))
+    key = federation.context.keys.signing.public
+    signed = verify(MessageType.CONSENSUS, transport.consensus(ASKED), [key], limits=CONSENSUS_LIMITS)
+    shown = parse_consensus(signed.payload)
+    source = replace(federation.coordinator.to_vote_on(ASKED)[1], consensus_digest=shown.digest)
+    federation.open_round(name, voting_set(OPEN_PROMPTS, shown.results), candidates_from=source)
+    monkeypatch.setattr("semfed_secure.client.collecting.require_published", lambda *_: None)
+    return transport
+
+
 def test_a_site_votes_on_no_other_list_than_it_has_collected(
     founded: LocalFederation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Though the server signs two and its log holds both: SF352 where the first was seen."""
-    published(founded)
-    forge = resigned(founded, candidates=("true 0 of bay", "poison of the server"))
-    transport = Altering(founded.transport(), consensus=forge)
-    key = founded.context.keys.signing.public
-    signed = verify(MessageType.CONSENSUS, transport.consensus(ASKED), [key], limits=CONSENSUS_LIMITS)
-    shown = parse_consensus(signed.payload)
-    source = replace(founded.coordinator.to_vote_on(ASKED)[1], consensus_digest=shown.digest)
-    founded.open_round("other-list", voting_set(OPEN_PROMPTS, shown.results), candidates_from=source)
-    monkeypatch.setattr("semfed_secure.client.collecting.require_published", lambda *_: None)
+    other = listed(founded, "true 0 of bay", "poison of the server")
+    transport = vote_on_another_list(founded, "other-list", other, monkeypatch)
     with site(founded, VOTER, transport=transport) as client:
         client.join("other-list")  # has seen neither
     with site(founded, "bay", transport=transport) as client, pytest.raises(PeerError, match="SF352"):
         client.join("other-list")
     founded.coordinator.abort_round(RoundId("other-list"), "the test is over")
+
+
+def test_a_list_in_an_order_that_the_server_chose_is_refused(
+    founded: LocalFederation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It could tell who proposed what, or put one first where a model picks by place: SF352."""
+    first, *_ = published(founded)
+    assert first.candidates == listed(founded, *first.candidates)
+    transport = vote_on_another_list(founded, "other-order", first.candidates[::-1], monkeypatch)
+    with (
+        site(founded, VOTER, transport=transport) as client,
+        pytest.raises(PeerError, match=r"SF352.*order of the round's own hash"),
+    ):
+        client.join("other-order")
+    founded.coordinator.abort_round(RoundId("other-order"), "the test is over")
 
 
 @pytest.mark.parametrize("lists", [("HEART", "lung"), ()], ids=["a label of the prompt", "none"])

@@ -12,10 +12,11 @@ from sqlalchemy import text
 from semfed_secure.audit.events import parse_entry
 from semfed_secure.audit.merkle import leaf_hash, verify_inclusion
 from semfed_secure.audit.notes import verify_checkpoint
+from semfed_secure.consensus import tie_seed
 from semfed_secure.crypto.signing import verify
 from semfed_secure.errors import ConsensusError, IntegrityError, PeerError
 from semfed_secure.ids import hex_digest
-from semfed_secure.server.forming import batch_root, tie_seed
+from semfed_secure.server.forming import batch_root
 from semfed_secure.server.round import RoundInput, RoundState
 from semfed_secure.storage import Database, log_rows
 from semfed_secure.storage.round_rows import read_contribution
