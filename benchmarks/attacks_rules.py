@@ -149,7 +149,7 @@ def answered(
 def published(held: Held, questions: Questions) -> Answers:
     """The meaning of each label that the server published and an honest site verified."""
     assert held.consensus is not None
-    labels = [result.label for result in held.consensus.results]
+    labels = [result.label for result in held.consensus.results[0]]
     return np.array([ABSTAINED if label is None else questions.meaning(n, label) for n, label in enumerate(labels)])
 
 

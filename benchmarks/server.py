@@ -128,7 +128,8 @@ def measure(source: str, scene: str, clients: int, prompts: int) -> dict[str, ob
         forming = time.process_time() - start
         assert state == "published", state
         report = federation.coordinator.status(RoundId(ROUND))["report"]
-    assert len(report["clients"]) == clients
+    (formed,) = report["groups"]
+    assert len(formed["clients"]) == clients
     took = report["seconds"]
     spent["embed"] = model.seconds
     spent["resemblance"] = took["embed"] - model.seconds
@@ -140,8 +141,8 @@ def measure(source: str, scene: str, clients: int, prompts: int) -> dict[str, ob
         "texts": len(given),
         "distinct_texts": len(set(given)),
         "embedded_texts": model.texts,
-        "agreed": report["agreed"],
-        "contested": report["contested"],
+        "agreed": formed["agreed"],
+        "contested": formed["contested"],
         "cpu_seconds": {name: round(value, 2) for name, value in spent.items()},
         "cpu_seconds_in_all": round(sum(spent.values()), 2),
         "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,

@@ -95,7 +95,8 @@ _ROUND: dict[str, type] = {
     "kind": str, "aggregation": str, "prompts": int, "prompt_set_digest": str, "manifest_digest": str,
     "roster_digest": str, "rule": str, "opens_at": str, "closes_at": str, "min_clients": int, "admitted": int,
     "rejected": int, "rejected_by_code": dict, "expected": int, "members": list, "committed": int,
-    "commitments_root": str, "opening_ends_at": str, "weights": str, "anchors": int, "anchors_digest": str, **_CARRIED,
+    "commitments_root": str, "opening_ends_at": str, "weights": str, "anchors": int, "anchors_digest": str,
+    "groups": list, **_CARRIED,
 }  # fmt: skip
 _CONSENSUS: dict[str, type] = {
     "kind": str, "manifest_digest": str, "consensus_digest": str, "agreed": int, "contested": int, "too_few": int,

@@ -321,14 +321,14 @@ def _receipt_line(receipt: Receipt) -> str:
 
 
 def _counts(consensus: VerifiedConsensus) -> dict[str, int]:
-    statuses = [result.status for result in consensus.consensus.results]
+    statuses = [result.status for result in consensus.results]
     return {str(status): statuses.count(status) for status in PromptStatus}
 
 
 def _consensus(consensus: VerifiedConsensus) -> dict[str, Any]:
     return _counts(consensus) | {
         "consensus": hex_digest(consensus.consensus.digest),
-        "admitted": consensus.consensus.admitted_count,
+        "admitted": consensus.admitted_count,
         "rejections": dict(consensus.consensus.rejections),
     }
 

@@ -292,9 +292,13 @@ def _status_text(document: dict[str, Any]) -> str:
         ("refused", ", ".join(refused)),
     ]
     head = table(["round", document["round_id"]], rows)
-    report = document["report"]
-    if report is None:
+    if document["report"] is None:
         return head
+    return "\n\n".join([head, *map(_group_text, document["report"]["groups"])])
+
+
+def _group_text(report: dict[str, Any]) -> str:
+    group = f"group {report['group']}: " if report["group"] else ""
     counts = f"agreed {report['agreed']}, contested {report['contested']}, too few {report['too_few']}"
     headers = ["client", "answered", "weight", "agreement", "trimmed", "changed", "agreed only with"]
     clients = [
@@ -315,4 +319,4 @@ def _status_text(document: dict[str, Any]) -> str:
     ]
     reasons = [f"{client['member']}: {client['why']}" for client in report["clients"]]
     weighed = "\n".join([f"weights `{report['weights']}`", *others, *reasons])
-    return f"{head}\n\n{counts}\n\n{table(headers, clients)}\n\n{weighed}"
+    return f"{group}{counts}\n\n{table(headers, clients)}\n\n{weighed}"

@@ -29,7 +29,7 @@ def report(
 ) -> None:
     """Write report.json, report.md and pictures (SVG) of a round: they name members, and are for the operator."""
     with open_overview(load_server_config(config)) as overview:
-        status = overview.status(RoundId(round_id))
+        status: dict[str, Any] = overview.status(RoundId(round_id))
         if status["report"] is None:
             raise ConsensusError("SF401", f"a round with a consensus was expected, {round_id} has none yet")
         heads = [head.round_id for head in overview.rounds() if head.state == "published" or head.round_id == round_id]
@@ -42,24 +42,30 @@ def report(
             replace_file(out / name, content.encode())
     except OSError as error:
         raise ConfigurationError("SF102", f"{out} cannot be written: {error.strerror}") from error
-    found = findings(_report(status))
+    found = [
+        f"{group['group']}: {sentence}" if group["group"] else sentence
+        for group in status["report"]["groups"]
+        for sentence in findings(group)
+    ]
     text = "\n".join([f"{out}: {', '.join(files)}", *found])
     emit({"round_id": round_id, "out": str(out), "files": [*files], "findings": found}, as_json=as_json, text=text)
 
 
-def _report(status: dict[str, Any]) -> dict[str, Any]:
-    report: dict[str, Any] = status["report"]
-    return report
-
-
 def _weights(status: dict[str, Any]) -> dict[str, dict[str, int]]:
-    return {row["member"]: row for row in _report(status)["clients"]}
+    return {row["member"]: row for group in status["report"]["groups"] for row in group["clients"]}
 
 
 def _files(status: dict[str, Any], rounds: dict[str, dict[str, Any]]) -> dict[str, str]:
-    own = _report(status)
+    drawn = [_drawn(group, rounds) for group in status["report"]["groups"]]
+    text = markdown(status, [{words: file for words, (file, _) in group.items()} for group in drawn])
+    pictures = sorted(picture for group in drawn for picture in group.values())
+    return {"report.json": json.dumps(status, indent=1, sort_keys=True), "report.md": text} | dict(pictures)
+
+
+def _drawn(own: dict[str, Any], rounds: dict[str, dict[str, Any]]) -> dict[str, tuple[str, str]]:
+    """The pictures of one group with their file names, which begin with the group's, by what they show."""
     members = [row["member"] for row in own["clients"]]
-    drawn = {
+    drawn: dict[str, tuple[str, str]] = {
         "Support": ("support.svg", pictures.support_histogram(own["prompts"])),
         "Agreement of each two clients": ("agreement.svg", pictures.agreement_map(members, own["agreement_permille"])),
         "Trimmed answers": ("trimmed.svg", pictures.trimmed_shares(own["clients"])),
@@ -72,7 +78,5 @@ def _files(status: dict[str, Any], rounds: dict[str, dict[str, Any]]) -> dict[st
             member: [rows[member][name] if member in rows else None for rows in rounds.values()] for member in members
         }
         drawn[words] = file, pictures.weights_over_rounds([*rounds], lines, words)
-    text = markdown(status, {words: file for words, (file, _) in drawn.items()})
-    return {"report.json": json.dumps(status, indent=1, sort_keys=True), "report.md": text} | dict(
-        sorted(drawn.values())
-    )
+    prefix = f"{own['group']}-" if own["group"] else ""
+    return {words: (prefix + file, picture) for words, (file, picture) in drawn.items()}

@@ -30,7 +30,7 @@ def require_proposed(round_: VerifiedRound, published: VerifiedConsensus) -> Non
         _refuse("the round of proposals that the manifest names was expected")
     if proposals.rule.name != "proposals":
         _refuse("candidates of a round of proposals were expected")
-    results = published.consensus.results
+    results = published.results
     try:
         expected = voting_set(published.round.prompts, results).digest
     except ConfigurationError:  # lists of which the wire carries no prompt set

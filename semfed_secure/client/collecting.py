@@ -11,14 +11,12 @@ from semfed_secure.client.decisions import permitted
 from semfed_secure.client.facts import history_facts, peer_facts, prompt_facts
 from semfed_secure.client.pins import last_roster, see_roster
 from semfed_secure.client.progress import RoundState, Step, advance, after, result_of, seen_root, state_of
+from semfed_secure.client.requirements import require_open, require_own_key, require_witnesses
 from semfed_secure.client.reviews import verdicts_for
 from semfed_secure.client.round import (
     Trust,
     VerifiedConsensus,
     VerifiedRound,
-    require_open,
-    require_own_key,
-    require_witnesses,
     verify_consensus,
     verify_manifest,
     verify_round,
@@ -235,7 +233,7 @@ def _consensus_event(
 ) -> Event:
     details: dict[str, object] = {}
     if verified is not None:
-        statuses = [result.status for result in verified.consensus.results]
+        statuses = [result.status for result in verified.results]
         details = {
             "kind": str(verified.round.manifest.kind),
             "manifest_digest": hex_digest(verified.round.manifest_digest),
@@ -243,7 +241,7 @@ def _consensus_event(
             "agreed": statuses.count(PromptStatus.AGREED),
             "contested": statuses.count(PromptStatus.CONTESTED) + statuses.count(PromptStatus.PROPOSED),
             "too_few": statuses.count(PromptStatus.TOO_FEW),
-            "admitted": verified.consensus.admitted_count,
+            "admitted": verified.admitted_count,
             "rejected_by_code": dict(verified.consensus.rejections),
             "bytes": size,
         }

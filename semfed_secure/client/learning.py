@@ -125,7 +125,7 @@ def _learn(site: Site, engine: Engine, collected: VerifiedConsensus) -> LearnOut
 def _chosen(site: Site, collected: VerifiedConsensus) -> list[tuple[str, PromptResult]]:
     """Prompt text and result of every agreed label with enough support."""
     least = site.policy.limits.labels.min_support_ppm or 0
-    pairs = zip(collected.round.prompts.prompts, collected.consensus.results, strict=True)
+    pairs = zip(collected.round.prompts.prompts, collected.results, strict=True)
     return [
         (prompt.text, result)
         for prompt, result in pairs
@@ -229,7 +229,7 @@ def _adapter_event(site: Site, collected: VerifiedConsensus, outcome: LearnOutco
 def _labels_event(
     kind: EventType, site: Site, collected: VerifiedConsensus, count: int, *, code: str | None = None
 ) -> Event:
-    agreed = sum(result.status is PromptStatus.AGREED for result in collected.consensus.results)
+    agreed = sum(result.status is PromptStatus.AGREED for result in collected.results)
     return Event(
         type=kind,
         outcome="success" if code is None else "denied",

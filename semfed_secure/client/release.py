@@ -57,8 +57,8 @@ from semfed_secure.client.outgoing import COMMITMENT, CONTRIBUTION, answer_to, f
 from semfed_secure.client.outputs import Ballots, DraftOutputs, Texts, Unread, Votes, require_fit, within_topics
 from semfed_secure.client.progress import RoundState, Step, advance, state_of
 from semfed_secure.client.protection import charge_of, declaration, noised, require_training_charges
+from semfed_secure.client.requirements import require_admissible, require_open, require_opening, require_own_key
 from semfed_secure.client.reviews import verdicts_for
-from semfed_secure.client.round import require_admissible, require_open, require_opening, require_own_key
 from semfed_secure.client.screening import Screened, screen
 from semfed_secure.client.server_log import follow, verify_receipt_entry
 from semfed_secure.client.statements import state_unsealed

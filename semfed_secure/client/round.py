@@ -7,15 +7,12 @@ something whose every signature and digest was checked against the pinned federa
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from semfed_secure.audit.merkle import root_over
-from semfed_secure.audit.witnesses import vouching
-from semfed_secure.clock import from_ms, to_iso, to_ms
 from semfed_secure.crypto.keys import SealingKey
 from semfed_secure.crypto.signing import verify
-from semfed_secure.errors import ConsensusError, PeerError, SemfedError
+from semfed_secure.errors import PeerError, SemfedError
 from semfed_secure.identity.records import MemberRecord, Role
 from semfed_secure.identity.roster import Roster, verify_roster
 from semfed_secure.ids import Digest, MemberId, RoundId, parse_digest, sha256
@@ -44,9 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from datetime import datetime
 
-    from semfed_secure.crypto.keys import VerificationKey
     from semfed_secure.identity.root import FederationRoot
-    from semfed_secure.units import Mechanism
     from semfed_secure.wire.cbor import Limits
     from semfed_secure.wire.messages import ConsensusRule, PromptResult
     from semfed_secure.wire.prompts import Prompt
@@ -110,6 +105,18 @@ class VerifiedRound(_Verified):
     recipient: SealingKey
 
     @property
+    def place(self) -> int:
+        """Which of the round's consensuses this site has a part in."""
+        place = self.manifest.place_of(self.member.member_id)
+        assert place is not None  # `verify_manifest` refuses a round whose groups leave this site out
+        return place
+
+    @property
+    def group(self) -> str | None:
+        """The name of the group that this site answers in; None where all form one consensus."""
+        return self.manifest.groups[self.place].name if self.manifest.groups else None
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """What a model learns to choose from: the labels of all prompts, but of proposed candidates none.
 
@@ -152,6 +159,16 @@ class VerifiedConsensus(_Verified):
     round: VerifiedRound
     consensus: Consensus
 
+    @property
+    def results(self) -> tuple[PromptResult, ...]:
+        """What this site's own group came to, or everybody."""
+        return self.consensus.results[self.round.place]
+
+    @property
+    def admitted_count(self) -> int:
+        """The contributions that `results` rest on."""
+        return self.consensus.admitted_counts[self.round.place]
+
 
 def verify_manifest(data: bytes, roster: bytes, *, trust: Trust, round_id: RoundId, now: datetime) -> VerifiedManifest:
     """Verify a round's announcement against the pinned federation root.
@@ -159,7 +176,8 @@ def verify_manifest(data: bytes, roster: bytes, *, trust: Trust, round_id: Round
     Steps: 1 roster, signed by the root's threshold, in force, not older than one seen; 2 the server we ask is a valid
     server on it, and we a valid client; 3 manifest signed by that server's key; 4 it is of this federation and the
     round we asked for; 5 it names a roster we can have seen; 6 it carries the key that outputs are sealed to, which its
-    signatures make the server's own for this round; 7 it asks for something that this client gives.
+    signatures make the server's own for this round; 7 its groups, where it has any, are of clients of that roster, with
+    us among them; 8 it asks for something that this client gives.
 
     Raises:
         PeerError: SF322 for the roster, SF306 for a membership, SF321 for a key that is not the server's, SF324 for the
@@ -194,6 +212,14 @@ def verify_manifest(data: bytes, roster: bytes, *, trust: Trust, round_id: Round
     if _recipient(manifest).suite is not server.suite:  # the policy judges the suite of the server's record
         _refuse("SF324", f"a key of the server's own suite {server.suite} to seal to was expected")
     # 7
+    named = {member for group in manifest.groups for member in group.members}
+    clients = {record.member_id for record in verified.records if Role.CLIENT in record.roles}
+    # Who stood on an older roster is not known here any more.
+    if manifest.roster_sequence == verified.sequence and not named <= clients:
+        _refuse("SF324", "groups of clients of the roster were expected")
+    if manifest.place_of(trust.member_id) is None:
+        _refuse("SF324", "this site was expected in one of the round's groups")
+    # 8
     if manifest.kind not in SUPPORTED_KINDS or manifest.aggregation is not Aggregation.DIRECT:
         _refuse("SF324", f"this client takes no part in {manifest.kind} by {manifest.aggregation} aggregation")
     return VerifiedManifest(manifest=manifest, roster=verified, proof=_PROOF)
@@ -226,75 +252,6 @@ def verify_round(announced: VerifiedManifest, prompts: bytes, *, trust: Trust, n
         recipient=_recipient(manifest),
         proof=_PROOF,
     )
-
-
-def require_open(manifest: RoundManifest, now: datetime) -> None:
-    """Accept only a round that takes contributions at ``now``.
-
-    Raises:
-        ConsensusError: SF401 before it opens, SF404 after it closed.
-    """
-    if to_ms(now) < manifest.opens_at_ms:
-        raise ConsensusError("SF401", f"the round opens at {to_iso(from_ms(manifest.opens_at_ms))}")
-    if to_ms(now) >= manifest.closes_at_ms:
-        raise ConsensusError("SF404", f"the round closed at {to_iso(from_ms(manifest.closes_at_ms))}")
-
-
-def require_witnesses(round_: VerifiedRound, least: int, now: datetime) -> int:
-    """Accept only a round whose log at least so many organisations vouch for; how many do.
-
-    Raises:
-        PeerError: SF330.
-    """
-    found = vouching(round_.manifest.log_checkpoint, round_.roster, server=round_.server, now=now)
-    if len(found) < least:
-        _refuse("SF330", f"{least} witnesses of the server's log were expected, {len(found)} vouch for what it shows")
-    return len(found)
-
-
-def require_own_key(round_: VerifiedRound, key: VerificationKey, now: datetime) -> None:
-    """Accept only a signing key of this site that the server will take in this round.
-
-    The server asks two rosters: the one that the manifest pins, and the newest. Of the pinned one, if it is older, this
-    site knows nothing but that a key was not on it that begins later, and that the key before was; so during an overlap
-    the key before signs such rounds.
-
-    Raises:
-        PeerError: SF307.
-    """
-    manifest, member = round_.manifest, round_.member
-    keys = member.keys_at(now)
-    if key not in keys:
-        _refuse("SF307", "a signing key that the roster lists for this site was expected; sign with one that it lists")
-    is_new = len(keys) > 1 or manifest.opens_at_ms < member.valid_from_ms
-    if manifest.roster_sequence < round_.roster.sequence and is_new and key == keys[0]:
-        _refuse("SF307", "a signing key from before this round was expected; sign with the key before, or wait")
-
-
-def require_opening(manifest: RoundManifest, now: datetime) -> None:
-    """Accept only a round in which commitments may still be opened at ``now``.
-
-    Raises:
-        ConsensusError: SF404 after that time, and where nothing is committed to.
-    """
-    if manifest.opening_ends_at_ms is None or to_ms(now) >= manifest.opening_ends_at_ms:
-        raise ConsensusError("SF404", "the time to open what was committed to is over")
-
-
-def require_admissible(manifest: RoundManifest, *, mechanism: Mechanism, epsilon: Decimal, delta: Decimal) -> None:
-    """Accept only a round that admits what this site would declare; otherwise the release would be paid for nothing.
-
-    Raises:
-        PeerError: SF310.
-    """
-    floor = manifest.dp_floor
-    admitted = mechanism in floor.mechanisms and epsilon <= Decimal(floor.max_epsilon)
-    if not admitted or delta > Decimal(floor.max_delta):
-        _refuse(
-            "SF310",
-            f"the round admits epsilon up to {floor.max_epsilon} at delta {floor.max_delta} by "
-            f"{', '.join(floor.mechanisms)}; this site would declare {epsilon} at {delta} by {mechanism}",
-        )
 
 
 def verify_receipt(
@@ -346,12 +303,12 @@ def verify_commitments(data: bytes, *, round_: VerifiedRound, statement_digest: 
 def verify_consensus(
     data: bytes, *, round_: VerifiedRound, commitments_root: Digest | None = None
 ) -> VerifiedConsensus:
-    """Verify a consensus: signed by the round's server, of this manifest, one possible result per prompt.
+    """Verify a consensus: signed by the round's server, of this manifest, one possible result per prompt and group.
 
     Where this site opened its commitment, the consensus is of the very list (``commitments_root``) that it had seen.
     A label of a round of votes is one of its prompt's candidates, and an agreed result has the support and margin that
-    the manifest's rule demands, from no fewer clients than it demands. A round of proposals agrees on nothing, and no
-    other has candidates.
+    the manifest's rule demands, from no fewer clients of its group than it demands. A round of proposals agrees on
+    nothing, and no other has candidates.
 
     Raises:
         PeerError: SF325; SF321 if another key signed it.
@@ -366,17 +323,28 @@ def verify_consensus(
         _refuse("SF325", "the consensus of this round's manifest was expected")
     if commitments_root is not None and consensus.commitments_root != commitments_root:
         _refuse("SF325", "the consensus of the closed commitments that this site has seen was expected")
-    if len(consensus.results) != manifest.prompt_count:
-        _refuse("SF325", f"{manifest.prompt_count} results were expected")
-    for prompt, result in zip(round_.prompts.prompts, consensus.results, strict=True):
+    if len(consensus.results) != manifest.consensuses:
+        _refuse("SF325", f"results of {manifest.consensuses} groups were expected")
+    parts = zip(consensus.results, consensus.admitted_counts, manifest.groups or (None,), strict=True)
+    for results, admitted, group in parts:
+        if group is not None and admitted > len(group.members):
+            _refuse("SF325", f"no more contributions than {group.name} has members were expected")
+        _require_possible(results, admitted, round_)
+    return VerifiedConsensus(round=round_, consensus=consensus, proof=_PROOF)
+
+
+def _require_possible(results: tuple[PromptResult, ...], admitted: int, round_: VerifiedRound) -> None:
+    rule, prompts = round_.manifest.rule, round_.prompts.prompts
+    if len(results) != len(prompts):
+        _refuse("SF325", f"{len(prompts)} results were expected")
+    for prompt, result in zip(prompts, results, strict=True):
         if result.status is PromptStatus.PROPOSED:
-            _require_proposed(result, manifest.rule)
+            _require_proposed(result, rule)
         elif result.status is PromptStatus.AGREED:
             _require_agreed(result, prompt, round_)
-    formed = any(result.status in {PromptStatus.AGREED, PromptStatus.PROPOSED} for result in consensus.results)
-    if formed and consensus.admitted_count < manifest.rule.min_clients:
-        _refuse("SF325", f"results of at least {manifest.rule.min_clients} clients were expected")
-    return VerifiedConsensus(round=round_, consensus=consensus, proof=_PROOF)
+    formed = any(result.status in {PromptStatus.AGREED, PromptStatus.PROPOSED} for result in results)
+    if formed and admitted < rule.min_clients:
+        _refuse("SF325", f"results of at least {rule.min_clients} clients were expected")
 
 
 def _require_proposed(result: PromptResult, rule: ConsensusRule) -> None:

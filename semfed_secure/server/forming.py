@@ -34,6 +34,7 @@ from semfed_secure.wire.messages import Consensus, PromptResult, PromptStatus, p
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
 
     from semfed_secure.clock import Clock
     from semfed_secure.consensus import ClientWeights, Conduct
@@ -55,11 +56,20 @@ class Ballot:
 
 @dataclass(frozen=True, slots=True)
 class Formed:
-    """A consensus, not yet signed, how it came to be, and the seconds that each phase took."""
+    """A consensus, not yet signed, how each group's came to be, and the seconds that each phase took."""
 
     consensus: Consensus
-    report: RoundReport
+    reports: tuple[RoundReport, ...]
     seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What one group's answers alone, or everybody's, come to; ``times`` are when its phases began and ended."""
+
+    results: tuple[PromptResult, ...]
+    report: RoundReport
+    times: tuple[datetime, ...]
 
 
 def form_consensus(
@@ -75,9 +85,10 @@ def form_consensus(
     earlier: Sequence[Mapping[str, Conduct]] = (),
     runner: RoundRunner | None = None,
 ) -> Formed:
-    """Form the consensus of a round.
+    """Form the consensus of a round, in each of its groups apart.
 
-    The same ballots in any order give the same results and the same batch root; the message names no member.
+    The same ballots in any order give the same results and the same batch root; the message names no member. What a
+    group's results are follows from its own members' ballots, and from what ties are broken by, alone.
 
     Args:
         ballots: The admitted contributions.
@@ -97,48 +108,66 @@ def form_consensus(
         IntegrityError: ``SF521`` the embedder is not the one that the manifest pins; ``SF531`` gold prompts are to
             weigh, and there are none.
     """
-    runner = runner or here()
-    ordered = sorted(ballots, key=lambda ballot: ballot.member)
-    members, rule = [ballot.member for ballot in ordered], terms.manifest.rule
-    if rule.weights == "anchored" and not gold:
+    manifest = terms.manifest
+    if manifest.rule.weights == "anchored" and not gold:
         raise IntegrityError("SF531", "the gold prompts that are to weigh were expected, and are gone")
+    batch = batch_root([ballot.statement_digest for ballot in ballots])
+    root = batch if commitments is None else batch_root(commitments)
+    seed = tie_seed(manifest.nonce, root)
+    cast = cast_by_group(ballots, manifest)
+    parts = [_form(own, terms, seed, embedder, clock, gold, earlier, runner or here()) for own in cast]
+    consensus = Consensus(
+        manifest_digest=manifest.digest,
+        round_id=manifest.round_id,
+        results=tuple(part.results for part in parts),
+        batch_root=batch,
+        commitments_root=root,
+        admitted_counts=tuple(map(len, cast)),
+        rejections=tuple(sorted(rejections.items())),
+        log_checkpoint=log_checkpoint,
+    )
+    spent = [[(after - before).total_seconds() for before, after in pairwise(part.times)] for part in parts]
+    seconds = dict(zip(("embed", "consensus", "influence"), map(sum, zip(*spent, strict=True)), strict=True))
+    return Formed(consensus, tuple(part.report for part in parts), seconds)
+
+
+def cast_by_group(ballots: Sequence[Ballot], manifest: RoundManifest) -> list[list[Ballot]]:
+    """The ballots of each group, in the manifest's order, and in it by member.
+
+    Raises:
+        IntegrityError: ``SF531`` a ballot is of a member in no group.
+    """
+    cast: list[list[Ballot]] = [[] for _ in range(manifest.consensuses)]
+    for ballot in sorted(ballots, key=lambda ballot: ballot.member):
+        place = manifest.place_of(ballot.member)
+        if place is None:
+            raise IntegrityError("SF531", f"ballots of the round's groups were expected, {ballot.member} is in none")
+        cast[place].append(ballot)
+    return cast
+
+
+def _form(
+    ballots: Sequence[Ballot],
+    terms: RoundTerms,
+    seed: Digest,
+    embedder: Callable[[], Embedder] | None,
+    clock: Clock,
+    gold: Mapping[str, str],
+    earlier: Sequence[Mapping[str, Conduct]],
+    runner: RoundRunner,
+) -> _Part:
+    """One consensus; nothing of another group's answers is looked at, not even to embed texts together."""
+    members, rule = [ballot.member for ballot in ballots], terms.manifest.rule
     prompt_ids = tuple(prompt.id for prompt in terms.prompt_set.prompts)
     times = [clock.now()]
-    batch = batch_root([ballot.statement_digest for ballot in ordered])
-    root = batch if commitments is None else batch_root(commitments)
-    seed = tie_seed(terms.manifest.nonce, root)
-    evidence = _evidence(_payloads(ordered, terms), terms, prompt_ids, seed, embedder, gold, runner)
+    evidence = _evidence(_payloads(ballots, terms), terms, prompt_ids, seed, embedder, gold, runner)
     times.append(clock.now())
     anchors = anchor_counts(evidence, _gold_answers(evidence, terms.prompt_set, gold)) if gold else None
     outcomes, weights = evaluate(evidence, rule, anchors=anchors, past=past_of(earlier, members), runner=runner)
     results = _published(evidence, outcomes, weights, terms, seed)
     times.append(clock.now())
     report = round_report(evidence, outcomes, weights, rule=rule, members=members, prompt_ids=prompt_ids, runner=runner)
-    times.append(clock.now())
-    spent = [(after - before).total_seconds() for before, after in pairwise(times)]
-    consensus = _signable(terms.manifest, results, batch, root, len(ordered), rejections, log_checkpoint)
-    return Formed(consensus, report, dict(zip(("embed", "consensus", "influence"), spent, strict=True)))
-
-
-def _signable(
-    manifest: RoundManifest,
-    results: tuple[PromptResult, ...],
-    batch: Digest,
-    root: Digest,
-    admitted: int,
-    rejections: Mapping[str, int],
-    log_checkpoint: str,
-) -> Consensus:
-    return Consensus(
-        manifest_digest=manifest.digest,
-        round_id=manifest.round_id,
-        results=results,
-        batch_root=batch,
-        commitments_root=root,
-        admitted_count=admitted,
-        rejections=tuple(sorted(rejections.items())),
-        log_checkpoint=log_checkpoint,
-    )
+    return _Part(results, report, (*times, clock.now()))
 
 
 def _payloads(ballots: Sequence[Ballot], terms: RoundTerms) -> list[Payload]:

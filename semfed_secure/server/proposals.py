@@ -43,7 +43,7 @@ def to_vote_on(terms: StoredTerms, consensus: Consensus) -> tuple[PromptSet, Can
     manifest = terms.manifest
     if manifest.rule.name != "proposals":
         raise ConfigurationError("SF104", f"a round of proposals was expected, {manifest.round_id} is none")
-    prompt_set = voting_set(terms.prompt_set, consensus.results)
+    prompt_set = voting_set(terms.prompt_set, consensus.results[0])
     if not prompt_set.prompts:
         raise ConfigurationError("SF104", f"no prompt of {manifest.round_id} has two candidates to vote on")
     return prompt_set, CandidateSource(manifest.round_id, manifest.prompt_set_digest, consensus.digest)

@@ -19,30 +19,35 @@ _TWINS = 950
 """Thousandths of agreement from which two clients are named as a pair."""
 
 
-def markdown(status: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
-    """The report of a published round; its length does not grow with the number of prompts.
+def markdown(status: Mapping[str, Any], pictures: Sequence[Mapping[str, str]]) -> str:
+    """The report of a published round, one part for each of its groups; it does not grow with the number of prompts.
 
     Args:
         status: What `Overview.status` says of the round.
-        pictures: File name of each picture, by what it shows.
+        pictures: For each group the file name of each picture, by what it shows.
     """
-    report = status["report"]
-    lines = [f"# Round {_plain(status['round_id'])}", "", _summary(status, report), "", "## What to look at", ""]
-    lines += [f"- {sentence}" for sentence in findings(report)] or ["- Nothing stands out."]
-    for words, file in pictures.items():
-        lines += ["", f"## {words}", "", f"![{words}]({file})"]
-    lines += ["", "## Clients", "", *_clients(report["clients"]), "", "## Agreed prompts with the least lead", ""]
-    lines += [*_weakest(report["prompts"]), ""]
+    lines = []
+    for report, drawn in zip(status["report"]["groups"], pictures, strict=True):
+        group = f", group {_plain(report['group'])}" if report["group"] else ""
+        lines += [f"# Round {_plain(status['round_id'])}{group}", "", _summary(status, report), ""]
+        lines += ["## What to look at", ""]
+        lines += [f"- {sentence}" for sentence in findings(report)] or ["- Nothing stands out."]
+        for words, file in drawn.items():
+            lines += ["", f"## {words}", "", f"![{words}]({file})"]
+        lines += ["", "## Clients", "", *_clients(report["clients"]), "", "## Agreed prompts with the least lead", ""]
+        lines += [*_weakest(report["prompts"]), ""]
     return "\n".join(lines)
 
 
 def findings(report: Mapping[str, Any]) -> list[str]:
-    """Sentences about what an operator should look at, the gravest first."""
+    """Sentences about what an operator should look at in the report of one group, the gravest first."""
     return [*_of_prompts(report), *_of_pairs(report), *_of_clients(report)]
 
 
 def _summary(status: Mapping[str, Any], report: Mapping[str, Any]) -> str:
-    refused = f", {len(status['refused'])} refused" if status["refused"] else ""
+    own = status["groups"].get(report["group"])
+    count = sum(own is None or row["member"] in own for row in status["refused"])
+    refused = f", {count} refused" if count else ""
     other = "".join(
         f" Weighed by `{row['weights']}`, {row['agreed']} would agree and {row['changed']} would come out otherwise."
         for row in report["other_weights"]
@@ -100,6 +105,8 @@ def _of_pairs(report: Mapping[str, Any]) -> list[str]:
 
 def _of_clients(report: Mapping[str, Any]) -> list[str]:
     found, clients = [], report["clients"]
+    if not clients:
+        return []
     usual = statistics.median(row["trimmed_ppm"] for row in clients) / PPM
     often = 2 * statistics.median(row["influence"]["agreed_only_with"] for row in clients)
     for row in sorted(clients, key=lambda row: (row["observed_weight_ppm"], row["member"])):

@@ -40,14 +40,16 @@ class FormingFigures:
 
 
 def report_document(
-    report: RoundReport, counted: Sequence[ContributionRow], terms: StoredTerms, figures: FormingFigures
+    reports: Sequence[RoundReport], counted: Sequence[ContributionRow], terms: StoredTerms, figures: FormingFigures
 ) -> str:
-    """The JSON that is stored with a formed round.
+    """The JSON that is stored with a formed round; ``groups`` has one report each, or one without a name.
 
     It names members and is the operator's: no client and no signed message ever carries it.
     """
     recipient = SealingKey.parse(terms.manifest.recipient_key)
-    document = report.as_json() | {
+    names: list[str | None] = [group.name for group in terms.manifest.groups]
+    document = {
+        "groups": [{"group": name} | report.as_json() for name, report in zip(names or [None], reports, strict=True)],
         "rule": terms.manifest.rule.name,
         "consensus_digest": hex_digest(figures.consensus_digest),
         "bytes": {
@@ -84,6 +86,7 @@ def status_document(
         "opens_at": to_iso(from_ms(manifest.opens_at_ms)),
         "closes_at": to_iso(from_ms(manifest.closes_at_ms)),
         "opening_ends_at": _instant(manifest.opening_ends_at_ms),
+        "groups": {group.name: list(group.members) for group in manifest.groups},
         "expected": list(expected),
         "committed": [row.member_id for row in rows if row.outcome == "committed"],
         "admitted": [row.member_id for row in rows if row.outcome == "admitted"],

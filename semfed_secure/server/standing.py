@@ -49,7 +49,8 @@ def remembered_rounds(tx: Transaction, audit: AuditLog) -> dict[RoundId, dict[st
                 continue
             rounds[RoundId(head.round_id)] = {
                 client["member"]: Conduct(client["behaviour_ppm"], client["anchors_right"], client["anchors_seen"])
-                for client in document["clients"]
+                for group in document["groups"]
+                for client in group["clients"]
                 if (_noted(tx, _RESET.format(client["member"])) or -1) < entries[0].seq
             }
     return rounds

@@ -16,7 +16,7 @@ from semfed_secure.crypto.signing import sign
 from semfed_secure.errors import IntegrityError
 from semfed_secure.ids import RoundId, hex_digest, sha256
 from semfed_secure.server.anchors import answers_in, committed_text, keep_anchors, kept_text
-from semfed_secure.server.forming import Ballot, batch_root, form_consensus
+from semfed_secure.server.forming import Ballot, batch_root, cast_by_group, form_consensus
 from semfed_secure.server.receipts import answer, placed
 from semfed_secure.server.reporting import FormingFigures, report_document
 from semfed_secure.server.round import RoundInput, RoundState, after
@@ -81,6 +81,7 @@ class Transitions:
             "opens_at": to_iso(from_ms(manifest.opens_at_ms)),
             "closes_at": to_iso(from_ms(manifest.closes_at_ms)),
             **_opening_end(manifest),
+            **_groups(manifest),
             "min_clients": manifest.rule.min_clients,
             "weights": manifest.rule.weights,
         }
@@ -191,14 +192,16 @@ class Transitions:
         commitments = committed_to(self._store.row(round_id), terms, rows, own)
         revoked = self._overview.revoked(terms)
         counted = [row for row in having(rows, "admitted") if row.member_id not in revoked]
-        if len(counted) < terms.manifest.rule.min_clients:
+        ballots = [Ballot(row.member_id, row.statement_digest, row.payload or b"") for row in counted]
+        most = max(map(len, cast_by_group(ballots, terms.manifest)))
+        if most < terms.manifest.rule.min_clients:
             without = "" if not revoked else f", without {', '.join(sorted(revoked))}, revoked"
-            wanted = f"{terms.manifest.rule.min_clients} admitted contributions were expected"
-            reason = f"{wanted}, found {len(counted)}{without}"
-            return self.abort(round_id, state, "SF402", reason)
+            of = " of a group" if terms.manifest.groups else ""
+            wanted = f"{terms.manifest.rule.min_clients} admitted contributions{of} were expected"
+            return self.abort(round_id, state, "SF402", f"{wanted}, found {most}{without}")
         with self._context.sharding.runner() as runner:
             formed = form_consensus(
-                [Ballot(row.member_id, row.statement_digest, row.payload or b"") for row in counted],
+                ballots,
                 terms.at(state),
                 commitments=commitments,
                 rejections=rejections(rows),
@@ -217,7 +220,7 @@ class Transitions:
             refused_before_signature=self._refusals.of_round(round_id),
             remembers=tuple(earlier),
         )
-        report = report_document(formed.report, counted, terms, figures)
+        report = report_document(formed.reports, counted, terms, figures)
         with self._context.database.transaction() as tx:
             kind = terms.manifest.kind
             following = _move(tx, round_id, state, RoundInput.FORM, kind, consensus=signed, report=report)
@@ -233,7 +236,9 @@ class Transitions:
             report = None if row is None else read_report(row, terms, own)
             assert row is not None
             assert report is not None  # INVARIANT: written on the way into this state; rounds are never deleted
-            if any(client["member"] in revoked for client in report["clients"]):
+            groups = report["groups"]
+            counted = [client["member"] for group in groups for client in group["clients"]]
+            if revoked.intersection(counted):
                 return _move(tx, round_id, state, RoundInput.REVOKE, kind)
             following = _move(tx, round_id, state, RoundInput.PUBLISH, kind)
             if following is not None:
@@ -242,10 +247,8 @@ class Transitions:
                     "kind": kind.value,
                     "manifest_digest": hex_digest(terms.manifest.digest),
                     "consensus_digest": report["consensus_digest"],
-                    "agreed": report["agreed"],
-                    "contested": report["contested"],
-                    "too_few": report["too_few"],
-                    "admitted": len(report["clients"]),
+                    **{name: sum(group[name] for group in groups) for name in ("agreed", "contested", "too_few")},
+                    "admitted": len(counted),
                     "bytes": report["bytes"]["consensus"],
                     "report_digest": report_digest(row.report or ""),
                 }
@@ -301,6 +304,10 @@ def rejections(rows: Sequence[ContributionRow]) -> dict[str, int]:
 def _opening_end(manifest: RoundManifest) -> dict[str, str]:
     end_ms = manifest.opening_ends_at_ms
     return {} if end_ms is None else {"opening_ends_at": to_iso(from_ms(end_ms))}
+
+
+def _groups(manifest: RoundManifest) -> dict[str, list[str]]:
+    return {"groups": [group.name for group in manifest.groups]} if manifest.groups else {}
 
 
 def _move(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from semfed_secure.ids import Digest, FederationId, KeyId, RoundId, hex_digest, sha256
+from semfed_secure.ids import Digest, FederationId, KeyId, MemberId, RoundId, hex_digest, sha256
 from semfed_secure.units import Aggregation, Mechanism, OutputKind, PrivacyUnit, Relation
 from semfed_secure.wire.cbor import Limits
 from semfed_secure.wire.prompts import MAX_PROMPTS, MAX_PROPOSED
@@ -38,7 +38,11 @@ MAX_WITNESSES = 6
 MAX_CHECKPOINT_BYTES = 26 * 1024
 """A server's log checkpoint with its two signatures and those of `MAX_WITNESSES`."""
 MAX_SEALING_KEY_BYTES = 4 * 1024
-MANIFEST_LIMITS = Limits(max_bytes=32 * 1024)
+_FEWEST_GROUPS = 2
+MAX_GROUPS = 32
+"""Consensuses of one round."""
+MANIFEST_LIMITS = Limits(max_bytes=100 * 1024, max_items=1_000 + MAX_MEMBERS)
+"""A checkpoint and a sealing key, and 66 kB for the names of `MAX_MEMBERS` in `MAX_GROUPS`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,18 @@ class CandidateSource:
 
 
 @dataclass(frozen=True, slots=True)
+class Group:
+    """Members that form a consensus among themselves, apart from the others of their round.
+
+    The same prompt may have another right answer in another domain. ``name`` is that of the domain, as its members'
+    policies call it.
+    """
+
+    name: str
+    members: tuple[MemberId, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PrivacyFloor:
     """The weakest declared privacy that the round admits; decimals as plain text."""
 
@@ -113,6 +129,8 @@ class RoundManifest:
         closes_at_ms: When contributions end; in a round of texts, commitments.
         opening_ends_at_ms: When the time to open the commitments ends; None where contributions are sent at once.
         candidates_from: Where the candidates of the prompts were proposed; None where they stand in a reviewed set.
+        groups: Who forms a consensus with whom; empty where all form one. They are named here, before the first answer,
+            so that no member chooses afterwards where it votes.
     """
 
     federation: FederationId
@@ -135,6 +153,18 @@ class RoundManifest:
     opening_ends_at_ms: int | None
     log_checkpoint: str
     candidates_from: CandidateSource | None = None
+    groups: tuple[Group, ...] = ()
+
+    def place_of(self, member: str) -> int | None:
+        """The place of the consensus that ``member`` has a part in, among those of the round; None if it has none."""
+        if not self.groups:
+            return 0
+        return next((place for place, group in enumerate(self.groups) if member in group.members), None)
+
+    @property
+    def consensuses(self) -> int:
+        """How many the round forms."""
+        return len(self.groups) or 1
 
     @property
     def digest(self) -> Digest:
@@ -187,6 +217,23 @@ def _holds_together(manifest: RoundManifest) -> None:
         raise WireValueError("a number of candidates was expected for proposals, and for nothing else")
     if manifest.candidates_from is not None and manifest.kind is not OutputKind.VOTES:
         raise WireValueError("proposed candidates were expected to be voted on")
+    if manifest.groups:
+        _groups_hold_together(manifest)
+
+
+def _groups_hold_together(manifest: RoundManifest) -> None:
+    names = [group.name for group in manifest.groups]
+    if len(names) < _FEWEST_GROUPS or names != sorted(set(names)):
+        raise WireValueError("two groups or more, sorted by name without repeats, were expected")
+    members = [member for group in manifest.groups for member in group.members]
+    if len(set(members)) != len(members) or len(members) > MAX_MEMBERS:
+        raise WireValueError(f"at most {MAX_MEMBERS} members, each in one group, were expected")
+    if any(list(group.members) != sorted(group.members) for group in manifest.groups):
+        raise WireValueError("sorted members were expected")
+    if manifest.rule.name == "proposals":
+        raise WireValueError("proposals were expected to be of everybody")
+    if len(names) * manifest.prompt_count > MAX_PROMPTS:
+        raise WireValueError(f"at most {MAX_PROMPTS} results of all groups together were expected")
 
 
 _EMBEDDER = record(
@@ -211,6 +258,7 @@ _SOURCE = record(
     CandidateSource,
     {1: ("round_id", NAME), 2: ("prompt_set_digest", DIGEST), 3: ("consensus_digest", DIGEST)},
 )
+_GROUP = record(Group, {1: ("name", NAME), 2: ("members", many(NAME, MAX_MEMBERS, 1))})
 _FLOOR = record(
     PrivacyFloor,
     {
@@ -247,6 +295,7 @@ _MANIFEST = Message(
             19: ("opening_ends_at_ms", maybe(INSTANT_MS)),
             20: ("log_checkpoint", text(MAX_CHECKPOINT_BYTES)),
             21: ("candidates_from", maybe(_SOURCE)),
+            22: ("groups", many(_GROUP, MAX_GROUPS)),
         },
         _holds_together,
     ),

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from semfed_secure.ids import DIGEST_BYTES, Digest, RoundId, sha256
 from semfed_secure.wire.cbor import Limits
-from semfed_secure.wire.manifest import MAX_CHECKPOINT_BYTES, MAX_MEMBERS
+from semfed_secure.wire.manifest import MAX_CHECKPOINT_BYTES, MAX_GROUPS, MAX_MEMBERS
 from semfed_secure.wire.payload import MAX_TEXT_BYTES
 from semfed_secure.wire.prompts import CANDIDATE, MAX_PROMPTS, MAX_PROPOSED, require_distinct
 from semfed_secure.wire.schema import (
@@ -106,20 +106,26 @@ class PromptResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Consensus:
-    """The server's signed result of one round, in the order of the prompt set.
+    """The server's signed result of one round: of each of its groups, or of all clients, as the manifest says.
 
-    It names no client: ``batch_root`` commits to the admitted statements, ``rejections`` count by code.
+    ``results`` are by group and in the order of the prompt set, ``admitted_counts`` say how many answers each group's
+    rest on. It names no client: ``batch_root`` commits to the admitted statements, ``rejections`` count by code.
     ``commitments_root`` broke ties: in a round of texts the root of `Commitments`, else the ``batch_root`` itself.
     """
 
     manifest_digest: Digest
     round_id: RoundId
-    results: tuple[PromptResult, ...]
+    results: tuple[tuple[PromptResult, ...], ...]
     batch_root: Digest
     commitments_root: Digest
-    admitted_count: int
+    admitted_counts: tuple[int, ...]
     rejections: tuple[tuple[str, int], ...]
     log_checkpoint: str
+
+    @property
+    def admitted_count(self) -> int:
+        """Contributions that were admitted, of all groups."""
+        return sum(self.admitted_counts)
 
     @property
     def digest(self) -> Digest:
@@ -187,7 +193,12 @@ def _digests_in_order(commitments: Commitments) -> None:
         raise WireValueError("digests in ascending order without repeats were expected")
 
 
-def _codes_in_order(consensus: Consensus) -> None:
+def _whole_round(consensus: Consensus) -> None:
+    prompts = {len(results) for results in consensus.results}
+    if len(prompts) != 1 or len(consensus.admitted_counts) != len(consensus.results):
+        raise WireValueError("results of the same prompts and a count for each group were expected")
+    if sum(map(len, consensus.results)) > MAX_PROMPTS or sum(consensus.admitted_counts) > MAX_MEMBERS:
+        raise WireValueError(f"at most {MAX_PROMPTS} results of {MAX_MEMBERS} members were expected")
     codes = [code for code, _ in consensus.rejections]
     if codes != sorted(set(codes)):
         raise WireValueError("rejections sorted by code without repeats were expected")
@@ -248,14 +259,14 @@ _CONSENSUS = Message(
         {
             2: ("manifest_digest", DIGEST),
             3: ("round_id", NAME),
-            4: ("results", many(_RESULT, MAX_PROMPTS, 1)),
+            4: ("results", many(many(_RESULT, MAX_PROMPTS, 1), MAX_GROUPS, 1)),
             5: ("batch_root", DIGEST),
             6: ("commitments_root", DIGEST),
-            7: ("admitted_count", whole(0, MAX_MEMBERS)),
+            7: ("admitted_counts", many(whole(0, MAX_MEMBERS), MAX_GROUPS, 1)),
             8: ("rejections", many(pair(_CODE, whole(1, 2**31 - 1)), 100)),
             9: ("log_checkpoint", text(MAX_CHECKPOINT_BYTES)),
         },
-        _codes_in_order,
+        _whole_round,
     ),
     CONSENSUS_LIMITS,
 )

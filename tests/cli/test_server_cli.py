@@ -140,7 +140,7 @@ def test_a_running_server_takes_up_a_round_that_another_process_opens(config: Pa
         status = semfed("round", "status", ROUND)
         assert (status["state"], status["admitted"]) == ("published", [*SITES[:3]])
         assert status["refused"] == [{"member": "moor", "code": "SF314"}]
-        assert [client["influence"]["changed"] for client in status["report"]["clients"]] == [6, 6, 6]
+        assert [client["influence"]["changed"] for client in status["report"]["groups"][0]["clients"]] == [6, 6, 6]
         assert semfed("round", "status") == {"rounds": [{"round_id": ROUND, "state": "published"}]}
         out = config.parent / "report"
         assert semfed("round", "report", ROUND, "--out", str(out))["files"] == sorted(
@@ -176,7 +176,7 @@ def test_kill_9_in_the_middle_of_a_round_loses_nothing(config: Path, semfed: Any
     with server_process(config) as (_, url), HttpTransport(url) as transport:
         consensus = wait_for_consensus(config, transport)
         assert consensus.admitted_count == 5
-        assert [result.label for result in consensus.results] == ["heart", "lung", "skin", "eye", "heart", "lung"]
+        assert [result.label for result in consensus.results[0]] == ["heart", "lung", "skin", "eye", "heart", "lung"]
         assert {name: transport.post(ROUND, bodies[name]) for name in SITES} == receipts
     found = events(config)
     assert found.count("bundle.admitted") == 5

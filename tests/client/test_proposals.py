@@ -118,7 +118,7 @@ def site(federation: LocalFederation, member: str, **changes: Any) -> Client:
 def published(federation: LocalFederation) -> tuple[PromptResult, ...]:
     """What the round of proposals published."""
     with site(federation, "bay") as client:
-        return client.join(ASKED).wait_for_consensus().consensus.results
+        return client.join(ASKED).wait_for_consensus().results
 
 
 def test_each_meaning_is_one_candidate_whoever_proposed_it(founded: LocalFederation) -> None:
@@ -153,7 +153,7 @@ def test_everybody_votes_on_what_some_proposed_and_a_poisoned_candidate_gains_on
         model = Meaning()
         with site(founded, member, model=model) as client, client.join(VOTED) as joined:
             consensus = joined.wait_for_consensus()
-            results = consensus.consensus.results
+            results = consensus.results
             assert [result.label.split()[:2] for result in results] == [["true", str(n)] for n in range(5)]
             assert {result.support_ppm for result in results} == {750_000}
             outcome = joined.learn(consensus)
@@ -262,7 +262,8 @@ def resigned(federation: LocalFederation, **changes: Any) -> Any:
     def change(data: bytes) -> bytes:
         key = federation.context.keys.signing
         shown = parse_consensus(verify(MessageType.CONSENSUS, data, [key.public], limits=CONSENSUS_LIMITS).payload)
-        results = (replace(shown.results[0], **changes), *shown.results[1:])
+        first, *others = shown.results[0]
+        results = ((replace(first, **changes), *others),)
         return sign(MessageType.CONSENSUS, encode_consensus(replace(shown, results=results)), key)
 
     return change
@@ -303,7 +304,7 @@ def vote_on_another_list(
     signed = verify(MessageType.CONSENSUS, transport.consensus(ASKED), [key], limits=CONSENSUS_LIMITS)
     shown = parse_consensus(signed.payload)
     source = replace(federation.coordinator.to_vote_on(ASKED)[1], consensus_digest=shown.digest)
-    federation.open_round(name, voting_set(OPEN_PROMPTS, shown.results), candidates_from=source)
+    federation.open_round(name, voting_set(OPEN_PROMPTS, shown.results[0]), candidates_from=source)
     monkeypatch.setattr("semfed_secure.client.collecting.require_published", lambda *_: None)
     return transport
 
@@ -342,11 +343,15 @@ def test_lists_of_which_there_is_no_prompt_set_are_a_lie_of_the_server(lists: tu
     asked = PromptSet("x", (Prompt(PromptId("p0"), "q"),), ("heart",))
     source = CandidateSource(ASKED, asked.digest, sha256(b"consensus"))
     status = PromptStatus.PROPOSED if lists else PromptStatus.TOO_FEW
-    consensus = SimpleNamespace(digest=source.consensus_digest, results=(PromptResult(status, None, 0, 0, lists),))
+    consensus = SimpleNamespace(digest=source.consensus_digest)
     terms = SimpleNamespace(
         round_id=ASKED, prompt_set_digest=asked.digest, rule=SimpleNamespace(name="proposals", max_candidates=4)
     )
-    proposals: Any = SimpleNamespace(round=SimpleNamespace(manifest=terms, prompts=asked), consensus=consensus)
+    proposals: Any = SimpleNamespace(
+        round=SimpleNamespace(manifest=terms, prompts=asked),
+        consensus=consensus,
+        results=(PromptResult(status, None, 0, 0, lists),),
+    )
     vote: Any = SimpleNamespace(manifest=SimpleNamespace(candidates_from=source, prompt_set_digest=sha256(b"any")))
     with pytest.raises(PeerError, match="SF352"):
         require_proposed(vote, proposals)

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from semfed_secure.client.requirements import require_admissible, require_open
 from semfed_secure.client.round import (
     Trust,
     VerifiedManifest,
     VerifiedReceipt,
     VerifiedRound,
-    require_admissible,
-    require_open,
     verify_consensus,
     verify_manifest,
     verify_receipt,
@@ -255,10 +254,10 @@ def consensus(scene: Scene, **changes: Any) -> bytes:
     honest = Consensus(
         manifest_digest=scene.manifest.digest,
         round_id=ROUND,
-        results=(AGREED, CONTESTED, AGREED, AGREED, AGREED, AGREED),
+        results=((AGREED, CONTESTED, AGREED, AGREED, AGREED, AGREED),),
         batch_root=Digest(bytes(32)),
         commitments_root=Digest(bytes(32)),
-        admitted_count=3,
+        admitted_counts=(3,),
         rejections=(),
         log_checkpoint="x",
     )
@@ -267,7 +266,7 @@ def consensus(scene: Scene, **changes: Any) -> bytes:
 
 def test_a_true_consensus_verifies(scene: Scene) -> None:
     """Signed, of this manifest, one possible result per prompt."""
-    assert verify_consensus(consensus(scene), round_=scene.round()).consensus.results[1] == CONTESTED
+    assert verify_consensus(consensus(scene), round_=scene.round()).results[1] == CONTESTED
 
 
 @pytest.mark.parametrize(
@@ -275,12 +274,12 @@ def test_a_true_consensus_verifies(scene: Scene) -> None:
     [
         {"manifest_digest": Digest(bytes(32))},
         {"round_id": RoundId("round-2")},
-        {"results": (AGREED,) * 5},
-        {"results": (AGREED,) * 7},
-        {"results": (dataclasses.replace(AGREED, label="liver"),) + (CONTESTED,) * 5},
-        {"results": (dataclasses.replace(AGREED, support_ppm=499_999),) + (CONTESTED,) * 5},
-        {"results": (dataclasses.replace(AGREED, margin_ppm=0),) + (CONTESTED,) * 5},
-        {"admitted_count": 1},
+        {"results": ((AGREED,) * 5,)},
+        {"results": ((AGREED,) * 7,)},
+        {"results": ((dataclasses.replace(AGREED, label="liver"),) + (CONTESTED,) * 5,)},
+        {"results": ((dataclasses.replace(AGREED, support_ppm=499_999),) + (CONTESTED,) * 5,)},
+        {"results": ((dataclasses.replace(AGREED, margin_ppm=0),) + (CONTESTED,) * 5,)},
+        {"admitted_counts": (1,)},
     ],
 )
 def test_a_consensus_that_cannot_be_true_is_refused(scene: Scene, changes: dict[str, Any]) -> None:

@@ -69,7 +69,7 @@ def test_a_round_of_texts(world: World) -> None:
                 r.wait_for_consensus()
     with world.client("bay", model=TableModel()) as client, client.join("texts") as r:
         found = r.wait_for_consensus()
-        agreed = {result.label for result in found.consensus.results if result.status is PromptStatus.AGREED}
+        agreed = {result.label for result in found.results if result.status is PromptStatus.AGREED}
         assert agreed == set(CANDIDATES)
         assert r.learn(found).kept
 
@@ -81,7 +81,7 @@ def test_a_liar_is_outvoted(world: World) -> None:
         with world.client(member, model=model, mechanism=UNSAFE) as client:
             client.join(ROUND).contribute()
     with world.client("bay", mechanism=UNSAFE) as client:
-        results = client.join(ROUND).wait_for_consensus().consensus.results
+        results = client.join(ROUND).wait_for_consensus().results
     assert [result.label for result in results] == list(TRUTH.values())
 
 

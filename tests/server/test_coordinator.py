@@ -51,9 +51,9 @@ def test_a_votes_round_runs_from_manifest_to_consensus(world: World) -> None:
         assert world.server.receive(ROUND, body).admitted
     world.server.advance()
     consensus = consensus_of(world)
-    assert [result.label for result in consensus.results] == ["heart", "lung", "skin", "eye", "heart", "lung"]
-    assert {result.status for result in consensus.results} == {PromptStatus.AGREED}
-    assert {result.support_ppm for result in consensus.results} == {800_000}
+    assert [result.label for result in consensus.results[0]] == ["heart", "lung", "skin", "eye", "heart", "lung"]
+    assert {result.status for result in consensus.results[0]} == {PromptStatus.AGREED}
+    assert {result.support_ppm for result in consensus.results[0]} == {800_000}
     assert consensus.admitted_count == 5
     assert consensus.batch_root == batch_root([digest_of(body) for body in bodies])
     assert consensus.manifest_digest == manifest.digest
@@ -89,7 +89,7 @@ def test_a_text_round_releases_an_answer_that_an_honest_site_gave(world: World) 
     }
     contribute_texts(world, manifest, {name: answers(*texts, None, None, None) for name, texts in rows.items()})
     world.server.advance()
-    first, second, third, *rest = consensus_of(world).results
+    first, second, third, *rest = consensus_of(world).results[0]
     assert first.label in {"asthma", "asthma attack", "asthma bronchial"}
     assert first.support_ppm == 800_000
     assert second.label in {"hip fracture", "hip fracture left"}
@@ -187,9 +187,9 @@ def test_the_status_names_who_was_admitted_and_refused(world: World) -> None:
     assert status["refused"] == [{"member": "moor", "code": "SF314"}]
     assert status["expected"] == [*SITES]
     report = status["report"]
-    assert {client["member"]: client["influence"]["agreed_without"] for client in report["clients"]} == dict.fromkeys(
-        SITES[:3], 0
-    )
+    assert {
+        client["member"]: client["influence"]["agreed_without"] for client in report["groups"][0]["clients"]
+    } == dict.fromkeys(SITES[:3], 0)
     body = post("bay", manifest)
     assert report["bytes"]["contributions"]["bay"] == len(body)
     assert report["bytes"]["consensus"] == len(world.server.consensus(ROUND))
@@ -235,4 +235,4 @@ def test_prompts_with_their_own_candidates_are_labelled_from_them(world: World) 
     for name in SITES:
         world.server.receive(ROUND, post(name, manifest, votes(1, 0, 1, 0, 1, 0)))
     world.server.advance()
-    assert [result.label for result in consensus_of(world).results][:3] == ["no 0", "yes 1", "no 2"]
+    assert [result.label for result in consensus_of(world).results[0]][:3] == ["no 0", "yes 1", "no 2"]

@@ -26,7 +26,8 @@ ANCHORED = replace(PLURALITY, weights="anchored")
 
 
 def _report(world: World, round_id: RoundId = ROUND) -> Any:
-    return world.server.status(round_id)["report"]
+    (report,) = world.server.status(round_id)["report"]["groups"]
+    return report
 
 
 def _two_good_and_three_that_share_their_errors(world: World, **plan: Any) -> None:
@@ -40,7 +41,7 @@ def _two_good_and_three_that_share_their_errors(world: World, **plan: Any) -> No
 def test_gold_prompts_let_two_that_know_outweigh_three_that_do_not(world: World) -> None:
     """The prompt that is no gold prompt follows them too, and the report says why in words and figures."""
     _two_good_and_three_that_share_their_errors(world, rule=ANCHORED)
-    assert [result.label for result in consensus_of(world).results][-1] == "lung"
+    assert [result.label for result in consensus_of(world).results[0]][-1] == "lung"
     report = _report(world)
     clients = {client["member"]: client for client in report["clients"]}
     assert report["weights"] == "anchored"
@@ -55,7 +56,7 @@ def test_gold_prompts_let_two_that_know_outweigh_three_that_do_not(world: World)
 def test_gold_prompts_only_observe_where_the_rule_does_not_let_them_weigh(world: World) -> None:
     """Equal weights decide; the report says what gold prompts would have changed."""
     _two_good_and_three_that_share_their_errors(world)
-    assert [result.label for result in consensus_of(world).results][-1] == "skin"
+    assert [result.label for result in consensus_of(world).results[0]][-1] == "skin"
     report = _report(world)
     assert {client["weight_ppm"] for client in report["clients"]} == {1_000_000}
     assert {other["weights"]: other["changed"] for other in report["other_weights"]} == {"agreement": 0, "anchored": 6}
@@ -71,7 +72,7 @@ def test_a_text_is_held_against_the_gold_text_by_meaning(world: World) -> None:
     world.server.advance()
     right = {client["member"]: client["anchors_right"] for client in _report(world)["clients"]}
     assert right == dict.fromkeys(SITES[:4], 1) | {"north": 0}
-    assert {result.label for result in consensus_of(world).results} == {"asthma attack"}
+    assert {result.label for result in consensus_of(world).results[0]} == {"asthma attack"}
 
 
 def test_the_log_commits_to_the_gold_prompts_before_any_answer_and_an_auditor_can_check_it(world: World) -> None:
@@ -98,7 +99,7 @@ def test_no_message_of_the_round_tells_which_prompts_are_gold(world: World) -> N
     for sent in (row.manifest, row.prompt_set, world.server.consensus(ROUND)):
         assert text.splitlines()[0] not in sent
         assert hashlib.sha256(text).digest() not in sent
-    assert len({result.status for result in consensus_of(world).results}) == 1
+    assert len({result.status for result in consensus_of(world).results[0]}) == 1
 
 
 def test_gold_prompts_that_were_changed_afterwards_stop_the_round(world: World) -> None:

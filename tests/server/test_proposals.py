@@ -74,10 +74,10 @@ def test_a_published_round_of_proposals_lists_meanings_and_can_be_voted_on(world
         "p4": {"burn", "cut", "bite", "poison"},  # `heart` is a candidate already
         "p5": set(),
     }
-    results = consensus_of(world).results
+    (results,) = consensus_of(world).results
     assert {(result.support_ppm, result.margin_ppm, result.label) for result in results} == {(0, 0, None)}
     assert {result.status for result in results} == {PromptStatus.PROPOSED, PromptStatus.TOO_FEW}
-    report = world.server.status(ROUND)["report"]
+    (report,) = world.server.status(ROUND)["report"]["groups"]
     assert (report["agreed"], report["contested"], report["too_few"]) == (0, 4, 2)
     published = next(event for kind, event in world.entries() if kind == "consensus.published")
     assert (published.details["agreed"], published.details["contested"]) == (0, 4)
@@ -110,7 +110,7 @@ def test_to_propose_otherwise_than_the_others_costs_no_weight_in_the_vote(world:
         assert world.server.receive(later, post(name, manifest, votes())).admitted
     world.server.advance()
     report: Any = world.server.status(later)["report"]
-    assert {client["weight_ppm"] for client in report["clients"]} == {1_000_000}
+    assert {client["weight_ppm"] for client in report["groups"][0]["clients"]} == {1_000_000}
     assert report["remembers"] == []
 
 

@@ -32,7 +32,7 @@ def _round(world: World, number: int, *, liar: str | None = None, rule: Any = AN
 
 
 def _weight(report: dict[str, Any], site: str) -> int:
-    weight: int = next(client["weight_ppm"] for client in report["clients"] if client["member"] == site)
+    weight: int = next(client["weight_ppm"] for client in report["groups"][0]["clients"] if client["member"] == site)
     return weight
 
 
@@ -44,7 +44,7 @@ def test_a_liar_counts_less_in_the_next_rounds_and_regains_its_standing(world: W
     assert weights[0] < weights[1] < weights[3]
     assert {_weight(report, "bay") for report in after} == {1_000_000}
     assert after[-1]["remembers"] == ["round-3", "round-2", "round-1"]
-    moor = next(client for client in after[0]["clients"] if client["member"] == "moor")
+    moor = next(client for client in after[0]["groups"][0]["clients"] if client["member"] == "moor")
     assert "Earlier rounds count as 0.00 of 2.50 more" in moor["why"]
 
 

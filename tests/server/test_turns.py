@@ -127,7 +127,11 @@ def test_nobody_waits_for_a_revoked_member_and_nothing_of_it_counts(world: World
     world.server.advance()
     consensus = consensus_of(world)
     assert consensus.admitted_count == 3
-    assert [client["member"] for client in world.server.status(ROUND)["report"]["clients"]] == ["hill", "lake", "moor"]
+    assert [client["member"] for client in world.server.status(ROUND)["report"]["groups"][0]["clients"]] == [
+        "hill",
+        "lake",
+        "moor",
+    ]
 
 
 def test_a_revocation_after_forming_forms_the_consensus_anew(world: World) -> None:

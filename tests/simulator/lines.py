@@ -52,7 +52,10 @@ class InventedConsensus(Mischief):
     def consensus(self, round_id: RoundId) -> bytes:
         """Well signed."""
         consensus = parse_consensus(payload_of(super().consensus(round_id), CONSENSUS_LIMITS))
-        results = tuple(replace(result, label="liver") if result.label else result for result in consensus.results)
+        results = tuple(
+            tuple(replace(result, label="liver") if result.label else result for result in part)
+            for part in consensus.results
+        )
         message = encode_consensus(replace(consensus, results=results))
         return sign(MessageType.CONSENSUS, message, self.world.federation.context.keys.signing)
 

@@ -85,9 +85,8 @@ class Seat:
         """Collect the consensus and keep its labels."""
         found = self.step(round_id, "collect", lambda joined: joined.wait_for_consensus(), knows)
         if found is not None:
-            results = found.consensus.results
             self.labels[round_id] = tuple(
-                result.label if result.status is PromptStatus.AGREED else None for result in results
+                result.label if result.status is PromptStatus.AGREED else None for result in found.results
             )
 
     def post(self, round_id: RoundId, body: bytes, *, expect: str, again: bool = False) -> bytes:

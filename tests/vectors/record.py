@@ -47,12 +47,18 @@ def record(directory: Path) -> None:
         opens_at_ms=to_ms(NOW),
         closes_at_ms=to_ms(NOW) + 600_000,
         opening_ends_at_ms=to_ms(NOW) + 1_200_000,
+        groups=(messages.Group("healthcare", ("north",)), messages.Group("research", ("west",))),
     )
     contribution, statement = contribute(manifest, "north", NORTH_KEY, HUB_OPENING_KEY)
     other, _ = contribute(manifest, "west", WEST_KEY, P256_OPENING_KEY)
     receipt = replace(examples.RECEIPT, statement_digest=statement.digest)
     commitments = replace(examples.COMMITMENTS, manifest_digest=manifest.digest, statements=(statement.digest,))
-    consensus = replace(examples.CONSENSUS, manifest_digest=manifest.digest)
+    consensus = replace(
+        examples.CONSENSUS,
+        manifest_digest=manifest.digest,
+        results=(examples.CONSENSUS.results[0], examples.CONSENSUS.results[0][::-1]),
+        admitted_counts=(1, 1),
+    )
     files = {
         "federation.root": ROOT.encode(),
         "roster": roster_file,

@@ -100,7 +100,10 @@ def test_a_recorded_round_verifies_from_its_root_to_its_consensus(recorded, tmp_
         verify(MessageType.CONSENSUS, read("consensus"), hub.signing_keys, limits=limits).payload
     )
     assert consensus.manifest_digest == manifest.digest
-    assert consensus.results[0].label == "fracture of wrist"
+    assert [consensus.results[manifest.place_of(name)][0].label for name in ("north", "west")] == [
+        "fracture of wrist",
+        None,
+    ]
 
 
 def test_the_recorded_bytes_are_what_they_were(recorded) -> None:

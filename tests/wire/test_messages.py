@@ -35,7 +35,7 @@ CODECS = {
         examples.commitments,
     ),
     "receipt": (messages.encode_receipt, messages.parse_receipt, examples.RECEIPT, examples.receipts),
-    "consensus": (messages.encode_consensus, messages.parse_consensus, examples.CONSENSUS, examples.consensuses),
+    "consensus": (messages.encode_consensus, messages.parse_consensus, examples.CONSENSUS, examples.consensuses()),
 }
 WIDE = cbor.Limits(max_bytes=1 << 20, max_items=100_000)
 
@@ -133,7 +133,7 @@ def test_every_flipped_bit_changes_the_message_or_is_refused(name) -> None:
 
 def listing(status: PromptStatus, listed: tuple[str, ...]) -> messages.Consensus:
     """A consensus of one prompt with these candidates."""
-    return replace(examples.CONSENSUS, results=(messages.PromptResult(status, None, 0, 0, listed),))
+    return replace(examples.CONSENSUS, results=((messages.PromptResult(status, None, 0, 0, listed),),))
 
 
 REFUSED = {
@@ -230,13 +230,13 @@ REFUSED = {
     "short_proof_hash": (messages.encode_receipt, replace(examples.RECEIPT, inclusion_proof=(b"",))),
     "agreed_without_a_label": (
         messages.encode_consensus,
-        replace(examples.CONSENSUS, results=(replace(examples.CONSENSUS.results[0], label=None),)),
+        replace(examples.CONSENSUS, results=((replace(examples.CONSENSUS.results[0][0], label=None),),)),
     ),
     "contested_with_a_label": (
         messages.encode_consensus,
         replace(
             examples.CONSENSUS,
-            results=(replace(examples.CONSENSUS.results[0], status=PromptStatus.CONTESTED),),
+            results=((replace(examples.CONSENSUS.results[0][0], status=PromptStatus.CONTESTED),),),
         ),
     ),
     "rejections_out_of_order": (

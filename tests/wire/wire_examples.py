@@ -19,6 +19,7 @@ from semfed_secure.wire.messages import (
     ContributionStatement,
     Decoding,
     Embedder,
+    Group,
     Outcome,
     Payload,
     PrivacyFloor,
@@ -60,6 +61,7 @@ MANIFEST = RoundManifest(
     opening_ends_at_ms=1_790_001_200_000,
     log_checkpoint="hub.example/hospitals/hub\n7\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n\n— x y\n",
 )
+GROUPS = (Group("finance", ("east", "west")), Group("healthcare", ("north",)))
 PROPOSALS = replace(MANIFEST.rule, name="proposals", max_candidates=8)
 STATEMENT = ContributionStatement(
     manifest_digest=MANIFEST.digest,
@@ -113,12 +115,14 @@ CONSENSUS = Consensus(
     manifest_digest=MANIFEST.digest,
     round_id="round-7",
     results=(
-        PromptResult(PromptStatus.AGREED, "fracture of wrist", 800_000, 600_000),
-        PromptResult(PromptStatus.CONTESTED, None, 400_000, 0),
+        (
+            PromptResult(PromptStatus.AGREED, "fracture of wrist", 800_000, 600_000),
+            PromptResult(PromptStatus.CONTESTED, None, 400_000, 0),
+        ),
     ),
     batch_root=sha256(b"batch"),
     commitments_root=sha256(b"commitments"),
-    admitted_count=5,
+    admitted_counts=(5,),
     rejections=(("SF310", 1), ("SF312", 2)),
     log_checkpoint="hub.example/hospitals/hub\n50\n…",
 )
@@ -162,6 +166,16 @@ rules = st.builds(
 )
 proposals = st.builds(replace, rules, name=st.just("proposals"), max_candidates=st.integers(1, 64))
 sources = st.builds(CandidateSource, names, digests, digests)
+
+
+@st.composite
+def groups(draw) -> tuple[Group, ...]:
+    """Two groups or more."""
+    called = sorted(draw(st.sets(names, min_size=2, max_size=5)))
+    members = draw(st.lists(names, min_size=len(called), max_size=12, unique=True))
+    return tuple(Group(name, tuple(sorted(members[place :: len(called)]))) for place, name in enumerate(called))
+
+
 floors = st.builds(
     PrivacyFloor,
     decimals.map(lambda value: format(value, "f")) | st.just("Infinity"),
@@ -181,12 +195,13 @@ def manifests(draw) -> RoundManifest:
     text = kind is OutputKind.TEXT
     ends = draw(st.integers(closes + 1, 253_402_300_799_999)) if text else None
     rule = draw(rules | proposals if text else rules)
+    grouped = draw(st.just(()) if rule.name == "proposals" else st.just(()) | groups())
     return RoundManifest(
         federation=draw(names),
         round_id=draw(names),
         nonce=draw(digests),
         prompt_set_digest=draw(digests),
-        prompt_count=draw(st.integers(1, 20_000)),
+        prompt_count=draw(st.integers(1, 20_000 // max(1, len(grouped)))),
         kind=kind,
         aggregation=draw(st.sampled_from(Aggregation)),
         embedder=draw(embedders if rule.name == "proposals" else st.none() | embedders),
@@ -202,6 +217,7 @@ def manifests(draw) -> RoundManifest:
         opening_ends_at_ms=ends,
         log_checkpoint=draw(texts),
         candidates_from=draw(st.none() | sources) if kind is OutputKind.VOTES else None,
+        groups=grouped,
     )
 
 
@@ -280,14 +296,20 @@ results = st.one_of(
     st.builds(PromptResult, st.sampled_from([PromptStatus.CONTESTED, PromptStatus.TOO_FEW]), st.none(), ppm, ppm),
     st.builds(PromptResult, st.just(PromptStatus.PROPOSED), st.none(), ppm, ppm, some_candidates),
 )
-consensuses = st.builds(
-    Consensus,
-    manifest_digest=digests,
-    round_id=names,
-    results=st.lists(results, min_size=1, max_size=6).map(tuple),
-    batch_root=digests,
-    commitments_root=digests,
-    admitted_count=st.integers(0, 1_000),
-    rejections=st.dictionaries(codes, st.integers(1, 1_000), max_size=4).map(lambda d: tuple(sorted(d.items()))),
-    log_checkpoint=texts,
-)
+
+
+@st.composite
+def consensuses(draw) -> Consensus:
+    """Any valid consensus, of one group or several."""
+    prompts, parts = draw(st.integers(1, 4)), draw(st.integers(1, 3))
+    rejections = draw(st.dictionaries(codes, st.integers(1, 1_000), max_size=4))
+    return Consensus(
+        manifest_digest=draw(digests),
+        round_id=draw(names),
+        results=tuple(tuple(draw(st.lists(results, min_size=prompts, max_size=prompts))) for _ in range(parts)),
+        batch_root=draw(digests),
+        commitments_root=draw(digests),
+        admitted_counts=tuple(draw(st.lists(st.integers(0, 333), min_size=parts, max_size=parts))),
+        rejections=tuple(sorted(rejections.items())),
+        log_checkpoint=draw(texts),
+    )
