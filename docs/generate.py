@@ -193,6 +193,8 @@ def _value(field: dict[str, Any], known: dict[str, Any]) -> str:
         part = known.get(parts[0].get("$ref", "").rpartition("/")[2], parts[0])
         choices = part.get("enum", [part["const"]] if "const" in part else [])
         listed = f"list of {_value(part['items'], known)}" if "items" in part else None
+        if "additionalProperties" in part and "properties" not in part:
+            listed = f"table of names, each with a {_value(part['additionalProperties'], known)}"
         plain = part.get("format") or TYPES.get(part["type"], part["type"])
         words = [listed or " or ".join(f"`{choice}`" for choice in choices) or plain]
         field |= part

@@ -26,7 +26,7 @@ from semfed_secure.server.prompt_files import read_prompt_set
 from semfed_secure.server.round import RoundState
 from semfed_secure.server.service import open_overview, open_service
 from semfed_secure.units import OutputKind
-from semfed_secure.wire.messages import ConsensusRule, Embedder, PrivacyFloor
+from semfed_secure.wire.messages import ConsensusRule, Embedder, Group, PrivacyFloor
 
 if TYPE_CHECKING:
     from semfed_secure.server.coordinator import Coordinator
@@ -68,6 +68,9 @@ def open_(
     anchors: Annotated[
         Path | None, typer.Option(help="Gold prompts: JSON lines with `id`, `answer`.", show_default=False)
     ] = None,
+    by_group: Annotated[
+        bool, typer.Option("--by-group", help="One consensus in each of `[rounds.groups]`, not one of all.")
+    ] = False,
     max_candidates: Annotated[int | None, typer.Option(min=2, help="Most candidates of a prompt.")] = None,
     max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Length of generated answers.")] = None,
     as_json: JsonOption = False,
@@ -88,6 +91,8 @@ def open_(
     }
     terms = {key: value for key, value in asked.items() if value is not None}
     plan = _plan(loaded, kind, round_id, opens_in, terms, proposals=proposals)
+    if by_group:
+        plan = replace(plan, groups=_groups(loaded))
     if anchors is not None:
         plan = replace(plan, gold=read_anchors(anchors))
     if (prompts is None) == (candidates_from is None) or (prompts is None and (name or candidate)):
@@ -241,6 +246,13 @@ def _plan(
     )
 
 
+def _groups(config: ServerConfig) -> tuple[Group, ...]:
+    named = config.rounds.groups
+    if not named:
+        raise ConfigurationError("SF101", "--by-group needs [rounds.groups] in the server file")
+    return tuple(Group(name, tuple(map(MemberId, sorted(named[name])))) for name in sorted(named))
+
+
 def _rule(rounds: RoundsSection, kind: OutputKind, asked: dict[str, Any], *, proposals: bool) -> ConsensusRule:
     """Candidates need no majority: support is asked of them only where the command line does."""
     text = kind is OutputKind.TEXT
@@ -286,6 +298,7 @@ def _status_text(document: dict[str, Any]) -> str:
         ("prompts", document["prompts"]),
         ("closes at", document["closes_at"]),
         ("ends at", document["opening_ends_at"] or document["closes_at"]),
+        *((f"group {name}", ", ".join(members)) for name, members in document["groups"].items()),
         ("expected", ", ".join(document["expected"])),
         ("committed", ", ".join(document["committed"])),
         ("admitted", ", ".join(document["admitted"])),

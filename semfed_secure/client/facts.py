@@ -74,6 +74,7 @@ def peer_facts(round_: VerifiedRound, *, witnesses: int | None = None) -> PeerFa
         witnesses=witnesses,
         weights=manifest.rule.weights,
         rule=manifest.rule.name,
+        group=round_.group,
     )
 
 

@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 def forecast_release(round_: VerifiedRound, config: SiteConfig, charge: Charge | None, now: datetime) -> Forecast:
     """On how many prompts the consensus would be right at best, if the release costs ``charge``.
 
-    Everything that enters is public or declared: members of the roster, prompts and candidates, the rule of the round,
-    the bound on the population, the noise. No record is read.
+    Everything that enters is public or declared: the members that answer with it, prompts and candidates, the rule of
+    the round, the bound on the population, the noise. No record is read.
     """
     if charge is None or charge.mechanism is not Mechanism.RECORD_HISTOGRAM:
         return Forecast(None, f"under {config.privacy.mechanism} public numbers do not tell how many answers are right")
     prompts, entities = round_.prompts, config.data.population_bound
-    clients = len(round_.roster.members(role=Role.CLIENT, at=now))
+    members = [record.member_id for record in round_.roster.members(role=Role.CLIENT, at=now)]
+    clients = sum(round_.manifest.place_of(member) == round_.place for member in members)
     sigma = float(charge.parameters["sigma"])
     choices = Counter(len(prompts.candidates_of(prompt)) for prompt in prompts.prompts)
     right = sum(

@@ -237,7 +237,7 @@ def _weights_without(evidence: Evidence, weights: ClientWeights, rule: Consensus
     """For each client, the weights of the others in the round without it, weighed anew."""
     clients, anchors, past = len(evidence.answers), weights.anchors, weights.past
     if rule.weights == "equal":
-        return [np.full(clients - 1, MAX_WEIGHT_PPM, np.int64)] * clients
+        return [np.full(clients - 1, MAX_WEIGHT_PPM, np.int64) for _ in range(clients)]
     return [
         weights_in_force(
             evidence.without(row),

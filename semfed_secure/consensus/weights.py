@@ -88,7 +88,7 @@ def client_weights(
         behaviour_ppm=behaviour,
         agreement_ppm=agreement,
         collusion_ppm=collusion,
-        partner=np.where(collusion > 0, wrong_together.argmax(axis=1), -1),
+        partner=np.where(collusion > 0, wrong_together.argmax(axis=1), -1) if clients else collusion,
         anchors=anchors,
         past=past,
     )

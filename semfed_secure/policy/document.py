@@ -308,7 +308,10 @@ class Grants(Section):
 
 
 class PolicyDocument(Section):
-    """One policy file: a pack, an organisation's policy, or the policy of one site or data set."""
+    """One policy file: a pack, an organisation's policy, or the policy of one site or data set.
+
+    Of a round that forms several consensuses, a site has a part only in the one that is called as its ``domain``.
+    """
 
     format: Literal["semfed/policy/1"]
     id: Name

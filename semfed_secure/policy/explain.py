@@ -39,6 +39,7 @@ def explain_decision(decision: Decision) -> str:
 def _heading(policy: EffectivePolicy) -> Iterator[str]:
     document = policy.document
     yield f"{document.title} ({document.id} {document.version}), owned by {document.owner}."
+    yield f"Domain: {document.domain}; in a round of several groups, the only one that it answers in and learns from."
     for label, text in (
         ("Purpose", document.purpose),
         ("Legal basis", document.legal_basis),

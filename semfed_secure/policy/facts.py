@@ -118,7 +118,8 @@ class PeerFacts(_Section):
 
     ``witnesses`` counts the members that vouch for its log; it is known when a round is joined. ``weights`` says what
     may move a client's weight: nothing (``equal``), its behaviour (``agreement``), or its answers to gold prompts
-    (``anchored``). ``rule`` is the manifest's: under ``proposals`` a text of one site alone is published too.
+    (``anchored``). ``rule`` is the manifest's: under ``proposals`` a text of one site alone is published too. ``group``
+    is the one that this site answers in, which bears the name of a domain; None where all form one consensus.
     """
 
     server_id: str
@@ -130,6 +131,7 @@ class PeerFacts(_Section):
     witnesses: int | None = None
     weights: str | None = None
     rule: str | None = None
+    group: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

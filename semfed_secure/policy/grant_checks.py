@@ -272,6 +272,12 @@ def _server_keys_pinned(q: Question) -> Measure | None:
     return Measure(bool(observed) and covers(grant.signing_key_ids, set(observed)), observed, grant.signing_key_ids)
 
 
+def _own_domain(q: Question) -> Measure | None:
+    if q.facts.peer is None or q.facts.peer.group is None:
+        return None
+    return Measure(q.facts.peer.group == q.policy.document.domain, q.facts.peer.group, q.policy.document.domain)
+
+
 # -- approvals ---------------------------------------------------------------------------------------------------------
 
 APPROVAL = "APR-001"
@@ -347,5 +353,6 @@ GRANT_CHECKS: tuple[Check, ...] = (
     _as_granted("PEER-002", "federation of the server", "peer.federation", _peer),
     Check("PEER-003", "grants.peers.signing_key_ids", "signing keys of the server", _server_keys_pinned),
     _as_granted("PEER-004", "jurisdiction of the server", "peer.jurisdiction", _peer),
+    Check("PEER-009", "domain", "group of the round in which this site answers", _own_domain),
     Check(APPROVAL, "limits.approvals", "approvals", _approved),
 )

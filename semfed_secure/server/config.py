@@ -169,6 +169,8 @@ class RoundsSection(Section):
         max_new_tokens: Length of generated answers.
         min_witnesses: Witnesses of other organisations that must vouch for the log before a round opens; sites whose
             policy demands fewer take part too.
+        groups: For ``semfed round open --by-group``: the name of a policy domain, and the clients of it; each client of
+            the roster stands in one of two or more. Without that option all form one consensus.
         floor: The weakest declared privacy that is admitted.
     """
 
@@ -184,7 +186,15 @@ class RoundsSection(Section):
     weights: Literal["equal", "agreement", "anchored"] = "equal"
     max_new_tokens: Annotated[int, Field(ge=1, le=1_024)] = 32
     min_witnesses: Annotated[int, Field(ge=0, le=MAX_WITNESSES)] = 0
+    groups: dict[Name, Written[tuple[Name, ...]]] = {}  # noqa: RUF012 - the model is frozen, and pydantic copies it
     floor: FloorSection = FloorSection()
+
+    @model_validator(mode="after")
+    def _one_group_each(self) -> Self:
+        members = [member for group in self.groups.values() for member in group]
+        if len(self.groups) == 1 or not all(self.groups.values()) or len(set(members)) != len(members):
+            raise ValueError("groups: two or more, none empty, and nobody twice were expected")
+        return self
 
 
 class ShardingSection(Section):

@@ -19,7 +19,7 @@ from semfed_secure.ids import RoundId
 from semfed_secure.server.anchors import kept_text
 from semfed_secure.server.intake import Answer, Intake
 from semfed_secure.server.key_entries import KeyEntries
-from semfed_secure.server.opening import Ground, RoundPlan, check_plan, make_manifest
+from semfed_secure.server.opening import Ground, RoundPlan, check_groups, check_plan, make_manifest
 from semfed_secure.server.overview import Overview
 from semfed_secure.server.proposals import to_vote_on
 from semfed_secure.server.receipts import placed
@@ -85,7 +85,7 @@ class Coordinator:
 
         Raises:
             ConfigurationError: ``SF105`` the plan cannot be held, its name is taken, or too many rounds are open;
-                ``SF104`` the prompt set does not fit it.
+                ``SF104`` the prompt set does not fit it; ``SF101`` its groups do not fit the roster.
             PeerError: ``SF322`` the roster has expired; ``SF306`` it does not list this server; ``SF330`` too few
                 witnesses vouch for the log.
         """
@@ -93,6 +93,7 @@ class Coordinator:
         context = self._context
         roster = context.rosters.current()
         roster.member(context.member, role=Role.SERVER, at=context.clock.now())
+        check_groups(plan.groups, roster, context.clock.now())
         with context.database.transaction() as tx:
             self._check_room(tx, plan.round_id)
             witnessed = witnessed_checkpoint(tx, context, roster) if context.min_witnesses else None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from semfed_secure.clock import to_ms
 from semfed_secure.errors import ConfigurationError
+from semfed_secure.identity.records import Role
 from semfed_secure.ids import is_name
 from semfed_secure.units import Aggregation, OutputKind
 from semfed_secure.wire.candidates import can_be_voted_on
@@ -16,13 +17,14 @@ from semfed_secure.wire.messages import (
     ConsensusRule,
     Decoding,
     Embedder,
+    Group,
     PrivacyFloor,
     RoundManifest,
 )
 from semfed_secure.wire.prompts import is_readable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from semfed_secure.clock import Randomness
@@ -51,6 +53,7 @@ class RoundPlan:
         embedder: The pinned embedder; for ``text`` only.
         candidates_from: The round that proposed the candidates of its prompts; for ``votes`` only.
         gold: The right answers to gold prompts by the ids of these; no message carries them.
+        groups: Who forms a consensus with whom; empty where all form one.
     """
 
     round_id: RoundId
@@ -64,6 +67,7 @@ class RoundPlan:
     embedder: Embedder | None = None
     candidates_from: CandidateSource | None = None
     gold: Mapping[str, str] = field(default_factory=dict)
+    groups: tuple[Group, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +108,7 @@ def make_manifest(plan: RoundPlan, prompt_set: PromptSet, ground: Ground, random
         opening_ends_at_ms=None if plan.opening_ends_at is None else to_ms(plan.opening_ends_at),
         log_checkpoint=ground.log_checkpoint,
         candidates_from=plan.candidates_from,
+        groups=plan.groups,
     )
 
 
@@ -127,6 +132,24 @@ def check_plan(plan: RoundPlan, prompt_set: PromptSet) -> None:
     if plan.rule.max_candidates and not can_be_voted_on(prompt_set, plan.rule.max_candidates):
         raise ConfigurationError("SF105", "fewer candidates or prompts were expected: no vote on so many can be held")
     _check_gold(plan, prompt_set)
+
+
+def check_groups(groups: Sequence[Group], roster: Roster, at: datetime) -> None:
+    """Refuse groups that leave a client out, or name somebody who is none; no groups are always right.
+
+    A client whose term has not begun is one too: it may begin before the round closes.
+
+    Raises:
+        ConfigurationError: ``SF101``, with the names.
+    """
+    clients = [record for record in roster.records if Role.CLIENT in record.roles]
+    named = {member for group in groups for member in group.members}
+    absent = {record.member_id for record in clients if not roster.revoked(record, at=at)} - named
+    strange = named - {record.member_id for record in clients}
+    for members, defect in ((absent, "stand in no group"), (strange, "are not on the roster")):
+        if groups and members:
+            sentence = f"every client of the roster was expected in a group: {', '.join(sorted(members))} {defect}"
+            raise ConfigurationError("SF101", sentence)
 
 
 def _check_gold(plan: RoundPlan, prompt_set: PromptSet) -> None:

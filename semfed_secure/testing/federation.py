@@ -36,7 +36,7 @@ from semfed_secure.server.round_keys import ROUND_KEYS, RoundKeys
 from semfed_secure.storage import Database
 from semfed_secure.testing.transports import LocalTransport
 from semfed_secure.units import Mechanism, OutputKind, PrivacyUnit, Relation
-from semfed_secure.wire.messages import CandidateSource, ConsensusRule, Embedder, PrivacyFloor, RoundManifest
+from semfed_secure.wire.messages import CandidateSource, ConsensusRule, Embedder, Group, PrivacyFloor, RoundManifest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -158,10 +158,12 @@ class LocalFederation:
         max_new_tokens: int = 16,
         max_candidates: int = 0,
         candidates_from: CandidateSource | None = None,
+        groups: Mapping[str, Sequence[str]] | None = None,
     ) -> RoundManifest:
         """Announce a round that opens now, by the rule that its kind has: plurality, or semantic groups.
 
-        With ``max_candidates`` a round of texts forms candidates to vote on, not labels; see `vote_on`.
+        With ``max_candidates`` a round of texts forms candidates to vote on, not labels; see `vote_on`. It forms one
+        consensus in each of ``groups``, which are sites by the domain of their policies.
         """
         now, text = self._clock.now(), kind is OutputKind.TEXT
         embedder = None
@@ -189,6 +191,9 @@ class LocalFederation:
             opening_ends_at=now + timedelta(seconds=closes_in_seconds + opening_seconds) if text else None,
             embedder=embedder,
             candidates_from=candidates_from,
+            groups=tuple(
+                Group(name, tuple(map(MemberId, sorted(members)))) for name, members in sorted((groups or {}).items())
+            ),
         )
         manifest = self.coordinator.open_round(plan, prompts)
         self.coordinator.advance()

@@ -173,6 +173,17 @@ def test_a_site_says_what_may_move_its_weight(weights: str | None, permitted: bo
 
 
 @pytest.mark.parametrize("action", [Action.JOIN, Action.RELEASE, Action.LEARN])
+@pytest.mark.parametrize(
+    ("group", "permitted"), [(None, True), ("health", True), ("finance", False), ("", False), (7, False)]
+)
+def test_a_site_has_no_part_in_the_group_of_another_domain(action: Action, group: str | None, permitted: bool) -> None:
+    """Whatever is granted, in every act of a round: it neither answers among others nor learns their labels."""
+    assert policy().document.domain == "health"
+    facts = replace(change("peer", group=group), action=action)
+    assert ask(facts).codes == (() if permitted else ("PEER-009",))
+
+
+@pytest.mark.parametrize("action", [Action.JOIN, Action.RELEASE, Action.LEARN])
 @pytest.mark.parametrize(("rule", "permitted"), [(None, False), ("proposals", False), ("semantic_group", True)])
 def test_a_site_says_whether_a_text_of_its_own_alone_may_be_published(
     action: Action, rule: str | None, permitted: bool
