@@ -183,17 +183,6 @@ def test_a_site_has_no_part_in_the_group_of_another_domain(action: Action, group
     assert ask(facts).codes == (() if permitted else ("PEER-009",))
 
 
-@pytest.mark.parametrize("action", [Action.JOIN, Action.RELEASE, Action.LEARN])
-@pytest.mark.parametrize(("rule", "permitted"), [(None, False), ("proposals", False), ("semantic_group", True)])
-def test_a_site_says_whether_a_text_of_its_own_alone_may_be_published(
-    action: Action, rule: str | None, permitted: bool
-) -> None:
-    """A round of texts is one thing, a round of proposals another; a rule that is not told is refused."""
-    limits = with_value(Limits(), "peers.rules", frozenset({"weighted_plurality", "semantic_group"}))
-    facts = replace(change("peer", rule=rule), action=action)
-    assert ask(facts, limits=limits).codes == (() if permitted else ("PEER-008",))
-
-
 @pytest.mark.parametrize("action", [Action.TRAIN, Action.RELEASE])
 @pytest.mark.parametrize("name", ["mechanisms", "max_epsilon", "max_delta", "units", "relations"])
 def test_privacy_limits_bind_training_and_release_alike(action: Action, name: str) -> None:
