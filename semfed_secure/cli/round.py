@@ -68,9 +68,7 @@ def open_(
     anchors: Annotated[
         Path | None, typer.Option(help="Gold prompts: JSON lines with `id`, `answer`.", show_default=False)
     ] = None,
-    by_group: Annotated[
-        bool, typer.Option("--by-group", help="One consensus in each of `[rounds.groups]`, not one of all.")
-    ] = False,
+    by_group: Annotated[bool, typer.Option("--by-group", help="A consensus in each of `[rounds.groups]`.")] = False,
     max_candidates: Annotated[int | None, typer.Option(min=2, help="Most candidates of a prompt.")] = None,
     max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Length of generated answers.")] = None,
     as_json: JsonOption = False,
@@ -91,10 +89,8 @@ def open_(
     }
     terms = {key: value for key, value in asked.items() if value is not None}
     plan = _plan(loaded, kind, round_id, opens_in, terms, proposals=proposals)
-    if by_group:
-        plan = replace(plan, groups=_groups(loaded))
-    if anchors is not None:
-        plan = replace(plan, gold=read_anchors(anchors))
+    gold = {} if anchors is None else read_anchors(anchors)
+    plan = replace(plan, gold=gold, groups=_groups(loaded) if by_group else ())
     if (prompts is None) == (candidates_from is None) or (prompts is None and (name or candidate)):
         raise ConfigurationError("SF101", "--prompts with its options, or --candidates-from without them, is expected")
     brought = None
