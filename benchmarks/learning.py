@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import learning_report
 from learning_arms import ANCHORS, MARGIN, SUPPORT
 from learning_experiments import Experiment, NotYetError, conduct, fast_order, order
-from learning_results import gather, group, seconds
+from learning_results import gather, group, later, seconds
 from learning_tasks import FAST as FAST_SIZES
 from learning_tasks import SIZES, divide, load_task
 from learning_units import FAST, FULL, Lab
@@ -35,10 +35,11 @@ from learning_wire import round_bytes
 from semfed_secure import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from learning_models import Learner
     from learning_open import Writer
+    from learning_results import Key, Seeds
     from learning_tasks import Task
 
 ROOT = Path(__file__).parents[1]
@@ -140,8 +141,13 @@ def document(experiments: Sequence[Experiment], tasks: dict[str, Task], work: Pa
         },
         "bytes": sizes,
         "seconds": seconds(work),
-        "groups": [one for one in (group(key, arms) for key, arms in found.items()) if one is not None],
+        "groups": _finished(found),
+        "confirming": _finished({key: later(arms) for key, arms in found.items()}),
     }
+
+
+def _finished(found: Mapping[Key, Mapping[str, Seeds]]) -> list[dict[str, Any]]:
+    return [one for one in (group(key, arms) for key, arms in found.items()) if one is not None]
 
 
 def _say(line: str) -> None:

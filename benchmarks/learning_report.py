@@ -63,6 +63,7 @@ def tables(document: Document) -> dict[str, str]:
     groups = document["groups"]
     return {
         "bars": _bars([one for one in groups if _is_core(one)]),
+        "confirming": _bars([one for one in document["confirming"] if _is_core(one)], FEW[:2]),
         "exact": _exact([one for one in groups if _is_core(one)]),
         "labels": _labels([one for one in groups if _is_roster(one)]),
         "other": _bars(

@@ -24,6 +24,8 @@ Seeds = dict[int, Found]
 
 BEFORE = ("base", "local", "local only")
 REFERENCE = "local only"
+SEEN = 5
+"""Seeds up to this one were looked at before the last arms were added; the later ones confirm."""
 
 
 def gather(experiments: Iterable[Experiment], tasks: Mapping[str, Task], work: Path) -> dict[Key, dict[str, Seeds]]:
@@ -67,6 +69,11 @@ def group(key: Key, arms: Mapping[str, Seeds]) -> Document | None:
         strong = [site for site in range(clients) if site not in weak]
         document["arms"] = {name: scores(name, done, list(weak), strong) for name in done}
     return document
+
+
+def later(arms: Mapping[str, Seeds]) -> dict[str, Seeds]:
+    """Only the seeds that nobody had seen when the arms were settled."""
+    return {name: {seed: one for seed, one in seeds.items() if seed > SEEN} for name, seeds in arms.items()}
 
 
 def _by_arm(arms: Mapping[str, Seeds]) -> dict[str, Seeds]:
