@@ -68,6 +68,14 @@ def test_a_dry_run_shows_the_forecast(world: World, size: dict[str, Any], likely
         assert charges(client) == []
 
 
+def test_of_a_round_with_groups_only_the_sites_own_group_counts(world: World) -> None:
+    """Whoever answers elsewhere gives its own consensus nothing."""
+    world.open_round(groups={"research": ("bay", "hill"), "trade": ("lake",)})
+    with client_of(world, MANY) as client:
+        shown = client.join(ROUND).contribute(records=unread(), dry_run=True).forecast
+        assert "2 clients answer" in shown.rests_on
+
+
 def test_the_forecast_of_a_release_is_that_of_its_declared_numbers(world: World) -> None:
     """Roster, prompts, candidates, rule, bound and noise, and nothing else: equal to the formula of these."""
     world.open_round()

@@ -54,6 +54,7 @@ def settings(data, prompts, federation) -> SiteSettings:
     server = federation.context.keys.record
     policy["grants"] |= {
         "prompts": [hex_digest(prompts.digest)],
+        "proposed_candidates": [],  # which the pack rules out
         "models": [{"family": "test"}],
         "peers": [
             {
