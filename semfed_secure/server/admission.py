@@ -6,7 +6,7 @@
     -- a statement digest that was answered before gets its stored receipt, whenever it comes --
  4. It is for this federation and for this round, which takes just this now.                       SF304
  5. It names the manifest that we signed, and repeats its terms.                                   SF305
- 6. Its sender is on the pinned roster, valid, not revoked since, and a client.                    SF306
+ 6. Its sender is on the pinned roster, valid, not revoked since, a client, and in a group.        SF306
  7. Both signatures verify under one key of that sender, the key it names.                         SF307
     -- refusals so far are counted; from here on they are logged and answered with a receipt --
  8. It is sealed to this round's key, which is not destroyed, and to nobody else.                  SF308
@@ -209,6 +209,8 @@ def authenticate(unverified: UnverifiedContribution, context: AdmissionContext) 
     member = context.pinned.member(statement.sender, role=Role.CLIENT, at=context.now)
     if context.current.sequence > context.pinned.sequence and context.current.revoked(member, at=context.now):
         _refuse(6, "a member that is not revoked since the round was opened was expected")
+    if terms.manifest.place_of(statement.sender) is None:
+        _refuse(6, "a member of one of the round's groups was expected")
     # 7. signatures
     named = statement.signing_key_id
     # A member that changed its key since has one record on the pinned roster and another on the newest: both decide.

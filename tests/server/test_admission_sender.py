@@ -15,7 +15,7 @@ from semfed_secure.crypto.keys import SigningKey
 from semfed_secure.crypto.signing import sign
 from semfed_secure.identity.records import Role
 from semfed_secure.identity.roster import verify_roster
-from semfed_secure.ids import FederationId, RoundId, sha256
+from semfed_secure.ids import FederationId, MemberId, RoundId, sha256
 from semfed_secure.server.admission import (
     body_limit,
 )
@@ -24,6 +24,7 @@ from semfed_secure.units import OutputKind
 from semfed_secure.wire.cbor import decode, encode
 from semfed_secure.wire.messages import (
     Contribution,
+    Group,
     MessageType,
     encode_contribution,
     encode_statement,
@@ -182,6 +183,16 @@ def test_step_06_revoked_during_the_round() -> None:
     context = replace(VOTES, current=newer)
     assert refused(post("bay", manifest_of(VOTES)), context) == "SF306"
     assert judge(post("hill", manifest_of(VOTES)), context)
+
+
+def test_step_06_in_no_group() -> None:
+    """Who was revoked when the groups were named, and is not by a clock that was set back, has no part either."""
+    groups = (Group("finance", (MemberId("hill"),)), Group("healthcare", (MemberId("lake"), MemberId("moor"))))
+    assert VOTES.terms is not None
+    manifest = replace(manifest_of(VOTES), groups=groups)
+    context = replace(VOTES, terms=replace(VOTES.terms, manifest=manifest))
+    assert refused(post("bay", manifest), context) == "SF306"
+    assert judge(post("hill", manifest), context)
 
 
 def test_step_07_signed_by_another_member() -> None:
