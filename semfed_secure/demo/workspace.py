@@ -122,8 +122,10 @@ class Workspace:
         return self.root / "server" / f"gold-{kind}.jsonl"
 
     def gold(self, kind: str) -> tuple[Row, ...]:
-        """These prompts with their answers."""
-        return self.data.gold[: self.scale.gold.get(kind, 0)]
+        """These prompts with their answers: the first of the answered ones that a round asks."""
+        asked = {row.id for row in self.data.prompts[: self.scale.asked[kind]]}
+        known = [row for row in self.data.gold if row.id in asked and self.data.answer(row, kind)]
+        return tuple(known[: self.scale.gold.get(kind, 0)])
 
     def heldout(self, kind: str) -> tuple[Row, ...]:
         """The rows that ``kind`` is measured on."""

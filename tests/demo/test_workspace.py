@@ -6,12 +6,13 @@ import importlib.util
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from semfed_secure.client.config import load_site_config
 from semfed_secure.clock import SystemClock
-from semfed_secure.demo.data import FederationData
+from semfed_secure.demo.data import FederationData, Row
 from semfed_secure.demo.plan import MISBEHAVING, RoundPlan, Scale, SiteRole, Training, settle
 from semfed_secure.demo.workspace import SERVER, Models, Workspace, drawn_for, found
 from semfed_secure.errors import ConfigurationError
@@ -122,6 +123,22 @@ def test_the_passphrase_and_every_private_key_are_for_their_owner_only(workspace
     private = [workspace.root / "passphrase", *workspace.root.rglob("*.key")]
     assert len(private) > 2 * len(workspace.sites)
     assert {path.stat().st_mode & 0o777 for path in private} == {0o600}
+
+
+def test_gold_prompts_are_the_first_known_answers_to_what_is_asked(tmp_path) -> None:
+    """In whatever order a user's file has them, and whichever it lacks; a round with others would not open."""
+    rows = tuple(Row(id=f"p{number}", text="phrase", label="heart") for number in range(100))
+    names, unknown = [row.id for row in rows], rows[0].model_copy(update={"label": ""})
+    data = SimpleNamespace(prompts=rows, gold=rows, answer=lambda row, _kind: row.label)
+    workspace = Workspace(tmp_path, data, SCALE, (), Models({}, tmp_path), 8440)
+    for gold, expected in (
+        (rows, names[:15]),
+        (rows[::-1], names[59:44:-1]),
+        ((unknown, *rows[1:]), names[1:16]),
+    ):
+        data.gold = gold
+        assert [row.id for row in workspace.gold("votes")] == expected
+        assert workspace.gold("text") == ()
 
 
 def test_each_kind_is_measured_on_as_many_rows_as_planned(workspace) -> None:
