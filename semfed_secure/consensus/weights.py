@@ -2,9 +2,10 @@
 
 Behaviour is label-free. A client that agrees with the others as much as is usual here keeps its full weight, an outlier
 loses up to half of it. So do clients that are *wrong together*: where their answer is outweighed, independent clients
-rarely give the same one, however good or bad they are. To be right together is no offence; a score of plain agreement
-makes it one. Where the weak are the majority, all this speaks against the strong: that is why ``equal`` is the default
-and the bound is narrow, and what gold prompts are for (`semfed_secure.consensus.anchors`).
+rarely give the same one, however good or bad they are. Models of one family do somewhat more often; that much is let
+pass. To be right together is no offence; a score of plain agreement makes it one. Where the weak are the majority, all
+this speaks against the strong: that is why ``equal`` is the default and the bound is narrow, and what gold prompts are
+for (`semfed_secure.consensus.anchors`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ WeightMode = Literal["equal", "agreement", "anchored"]
 _PSEUDO_COUNTS = 16  # prompts of typical agreement added to every pair, so that few prompts judge nobody
 _WRONG_PSEUDO_COUNTS = 8  # the same of prompts on which both of a pair are outweighed, which are fewer
 _SIGMAS_SQUARED = 25  # five standard deviations before a pair is called unusual
+_TOLERATED_PPM = 250_000  # honest sites with models of one family are wrong together about this much more than others
 _PASSES = 2  # the second finds those that won while they were not yet found out
 _FEWEST_CLIENTS = 3  # of two that disagree, nobody can say which is the outlier
 
@@ -38,8 +40,8 @@ class ClientWeights:
         capped: Whose anchored weight was cut to its share of the whole, bool.
         behaviour_ppm: As ``observed_ppm``, by this round alone: what later rounds remember.
         agreement_ppm: Median agreement with the other clients, shrunk to the round's typical value.
-        collusion_ppm: How much more often than usual it was wrong together with its closest peer, where that exceeds
-            five sigma; else 0.
+        collusion_ppm: How much more often than usual it was wrong together with its closest peer, beyond what models
+            of one family are, where that is more than five sigma; else 0.
         partner: Row of that peer, or -1.
         anchors: The gold prompts, as they came.
         past: The earlier rounds, as they came.
@@ -188,7 +190,8 @@ def _unusual(shared: IntArray, same: IntArray) -> IntArray:
     usual = max(_median(pairs[~np.eye(len(pairs), dtype=bool)]), 1)
     above = np.maximum(pairs - usual, 0)
     unusual = above * above * shared > _SIGMAS_SQUARED * usual * (PPM - usual)
-    found: IntArray = np.where(unusual, _excess(pairs, usual), 0)
+    beyond = np.maximum(_excess(pairs, usual) - _TOLERATED_PPM, 0) * PPM // (PPM - _TOLERATED_PPM)
+    found: IntArray = np.where(unusual, beyond, 0)
     return found
 
 

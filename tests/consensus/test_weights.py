@@ -73,6 +73,22 @@ def test_those_that_are_wrong_together_are_named_and_keep_half_of_their_weight()
     assert (weights.weight_ppm[:4] > 900_000).all()
 
 
+def test_models_of_one_family_keep_their_voice() -> None:
+    """Three of six make half of their errors alike, as sites with one base model do: that is no collusion."""
+    generator = np.random.default_rng(4)
+    truth, family = generator.integers(0, 10, 1000), generator.integers(1, 10, 1000)
+
+    def site(alike: float) -> np.ndarray:
+        error = np.where(generator.random(1000) < alike, family, generator.integers(1, 10, 1000))
+        return np.where(generator.random(1000) < 0.55, truth, (truth + error) % 10)
+
+    answers = [site(0.5) for _ in range(3)] + [site(0.0) for _ in range(3)]
+    found = client_weights(votes(answers), mode="agreement")
+    assert (found.behaviour_ppm > 880_000).all()
+    copied = client_weights(votes([answers[0], *answers[:5]]), mode="agreement")
+    assert copied.collusion_ppm[:2].min() > 900_000
+
+
 def test_to_be_right_together_is_no_offence() -> None:
     """Two that are nearly always right agree more than any other pair, and keep their full weight."""
     generator = np.random.default_rng(2)
