@@ -131,6 +131,10 @@ def check_plan(plan: RoundPlan, prompt_set: PromptSet) -> None:
         raise ConfigurationError("SF104", f"two candidates or more were expected for each prompt, {bare[0]} has fewer")
     if plan.rule.max_candidates and not can_be_voted_on(prompt_set, plan.rule.max_candidates):
         raise ConfigurationError("SF105", "fewer candidates or prompts were expected: no vote on so many can be held")
+    small = [group.name for group in plan.groups if len(group.members) < plan.rule.min_clients]
+    if small:
+        least = plan.rule.min_clients
+        raise ConfigurationError("SF105", f"groups of {least} clients or more were expected, {small[0]} has fewer")
     _check_gold(plan, prompt_set)
 
 

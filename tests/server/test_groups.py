@@ -185,7 +185,7 @@ def test_groups_that_do_not_part_the_roster_open_no_round(
 ) -> None:
     """The refusal names who is meant; nothing is announced."""
     with pytest.raises(ConfigurationError, match=words) as refusal:
-        world.open(groups=groups(**named))
+        world.open(groups=groups(**named), rule=replace(PLURALITY, min_clients=1))
     assert refusal.value.code == code
     assert world.server.rounds() == []
 
@@ -193,8 +193,17 @@ def test_groups_that_do_not_part_the_roster_open_no_round(
 def test_who_was_revoked_may_still_stand_in_a_group_and_need_not(world: World) -> None:
     """A revocation does not make the operator's file wrong."""
     world.publish_roster(roster_file(sequence=2, revoked=("north",)))
-    world.open(groups=groups(finance=("bay", "hill"), healthcare=("lake", "moor", "north")))
-    world.open("round-2", groups=groups(finance=("bay", "hill"), healthcare=("lake", "moor")))
+    rule = replace(PLURALITY, min_clients=2)
+    world.open(groups=groups(finance=("bay", "hill"), healthcare=("lake", "moor", "north")), rule=rule)
+    parts = groups(finance=("bay", "hill"), healthcare=("lake", "moor"))
+    world.open("round-2", groups=parts, rule=rule)
+
+
+def test_a_group_that_could_never_agree_opens_no_round(world: World) -> None:
+    """Its sites would answer, and pay, for nothing."""
+    with pytest.raises(ConfigurationError, match="groups of 3 clients or more were expected, finance has fewer"):
+        world.open(groups=groups(finance=("bay", "hill"), healthcare=("lake", "moor", "north")))
+    assert world.server.rounds() == []
 
 
 def test_a_ballot_of_nobodys_group_is_damage() -> None:
