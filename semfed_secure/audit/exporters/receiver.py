@@ -152,10 +152,10 @@ class SyslogReceiver:
     def _unreached(self, error: Exception) -> PeerError:
         if isinstance(error, ssl.SSLCertVerificationError):
             return PeerError("SF350", f"no connection to {self._address}: {error.verify_message}")
-        if isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or ""):
-            return PeerError("SF350", f"{self._address} refused the connection: {error.reason}")
         if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
             return PeerError("SF349", f"{self._address} hung up without confirming what it was sent")
+        if isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or ""):
+            return PeerError("SF350", f"{self._address} refused the connection: {error.reason}")
         said = getattr(error, "strerror", None) or type(error).__name__
         return PeerError("SF349", f"{self._address} was not reached, or did not confirm: {said}")
 

@@ -63,8 +63,9 @@ class Session:
             raise ssl.SSLEOFError("the session was ended before all was sent")
         try:
             self._flush()
-            while True:
-                self._until_done(lambda: self._tls.read(_READ))
+            while self._until_done(lambda: self._tls.read(_READ)):
+                pass
+            raise ssl.SSLEOFError("the other side hung up")  # of which newer Pythons tell by raising the same
         except ssl.SSLZeroReturnError:
             self._socket.shutdown(socket.SHUT_WR)
             while self._socket.recv(_READ):  # what was not read behind the end would be answered by a reset
@@ -101,12 +102,13 @@ class Session:
     def _last_word(self, error: OSError) -> OSError:
         """Why the other side hung up, if it said so before."""
         try:
-            while True:
+            self._hear()
+            while self._tls.read(_READ):
                 self._hear()
-                self._tls.read(_READ)
         except ssl.SSLWantReadError:
             return error
         except ssl.SSLError as said:
             return said
         except OSError:
             return error
+        return error
