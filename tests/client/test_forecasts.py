@@ -70,7 +70,7 @@ def test_a_dry_run_shows_the_forecast(world: World, size: dict[str, Any], likely
 
 def test_of_a_round_with_groups_only_the_sites_own_group_counts(world: World) -> None:
     """Whoever answers elsewhere gives its own consensus nothing."""
-    world.open_round(groups={"research": ("bay", "hill"), "trade": ("lake",)})
+    world.open_round(groups={"research": ("bay", "hill"), "trade": ("lake",)}, min_clients=1)
     with client_of(world, MANY) as client:
         shown = client.join(ROUND).contribute(records=unread(), dry_run=True).forecast
         assert "2 clients answer" in shown.rests_on
