@@ -180,8 +180,8 @@ def verify_manifest(data: bytes, roster: bytes, *, trust: Trust, round_id: Round
     us among them; 8 it asks for something that this client gives.
 
     Raises:
-        PeerError: SF322 for the roster, SF306 for a membership, SF321 for a key that is not the server's, SF324 for the
-            manifest.
+        PeerError: SF322 for the roster, SF306 for a membership, of a group too, SF321 for a key that is not the
+            server's, SF324 for the manifest.
     """
     # 1
     verified = verify_roster(
@@ -214,11 +214,12 @@ def verify_manifest(data: bytes, roster: bytes, *, trust: Trust, round_id: Round
     # 7
     named = {member for group in manifest.groups for member in group.members}
     clients = {record.member_id for record in verified.records if Role.CLIENT in record.roles}
-    # Who stood on an older roster is not known here any more.
-    if manifest.roster_sequence == verified.sequence and not named <= clients:
+    # Who stood on an older roster is not known here any more; this site may have come since.
+    current = manifest.roster_sequence == verified.sequence
+    if current and not named <= clients:
         _refuse("SF324", "groups of clients of the roster were expected")
     if manifest.place_of(trust.member_id) is None:
-        _refuse("SF324", "this site was expected in one of the round's groups")
+        _refuse("SF324" if current else "SF306", "this site was expected in one of the round's groups")
     # 8
     if manifest.kind not in SUPPORTED_KINDS or manifest.aggregation is not Aggregation.DIRECT:
         _refuse("SF324", f"this client takes no part in {manifest.kind} by {manifest.aggregation} aggregation")

@@ -157,6 +157,16 @@ def test_a_manifest_whose_groups_cannot_be_is_refused(founded: LocalFederation, 
         client.join(name)
 
 
+def test_who_enrolled_after_the_round_opened_is_told_so(founded: LocalFederation) -> None:
+    """SF306: on the roster of that time it stood in no group, and nobody did wrong."""
+    founded.open_round("before", PROMPTS, groups=GROUPS)
+    founded.publish_roster(sequence=2)
+    parted = named(("finance", *FINANCE), ("healthcare", "bay", "hill"))
+    line = rewritten(founded, "before", manifest=lambda true: replace(true, groups=parted))
+    with site(founded, "lake", transport=line) as client, pytest.raises(PeerError, match="SF306"):
+        client.join("before")
+
+
 def test_a_site_is_not_moved_to_another_group_after_it_joined(founded: LocalFederation) -> None:
     """The manifest under which it joined is the only one it knows: SF324."""
     founded.open_round("moved-later", PROMPTS, groups=GROUPS)
